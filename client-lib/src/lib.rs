@@ -1,0 +1,1 @@
+//! What a plug-in links: is this product licensed on this machine?.

@@ -1,0 +1,1 @@
+//! The Claviger daemon: activates licenses for every vendor on this machine.

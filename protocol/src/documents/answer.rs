@@ -1,0 +1,163 @@
+//! What an activation server answers: signed, and bound to the request and to the device key that asked.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Confirmation, Document, DocumentError, Keyset};
+use crate::clock::Timestamp;
+use crate::ids::{ActivationId, DeviceName, ReceiptId, VendorId};
+use crate::keys::{KeyId, Sha256};
+
+/// An answer. Readers ignore what they do not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The vendor.
+    pub iss: VendorId,
+    /// The server's time: trusted, because signed.
+    pub iat: Timestamp,
+    /// SHA-256 of the request's compact form.
+    pub req: Sha256,
+    /// The device key that asked.
+    pub cnf: Confirmation,
+    /// Rises when the server was restored from a backup; whoever knew a lower one presents its certificates again.
+    pub epoch: u64,
+    /// The current keyset, when the request knew a lower number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyset: Option<String>,
+    /// What became of the order.
+    pub outcome: Outcome,
+    /// What became of the receipts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub receipts: Vec<ReceiptAck>,
+}
+
+/// What became of an order. Refusals are not answers: they come as problem bodies and change nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The license is active on the machine.
+    Activated {
+        /// The certificate in compact form.
+        certificate: String,
+    },
+    /// What became of the activations that were asked about.
+    Refreshed {
+        /// One entry each, in any order.
+        activations: Vec<ActivationState>,
+    },
+    /// The receipts were looked at.
+    Deactivated,
+    /// Something that a later version answers.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What became of one activation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivationState {
+    /// The activation.
+    pub id: ActivationId,
+    /// Its revision; a reader ignores a state with a lower one than it knows.
+    pub rev: u32,
+    /// A new certificate, when the held one is outdated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Present when it is no longer good on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndReason>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// For [`EndReason::Replaced`]: the name of the machine that took the seat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DeviceName>,
+}
+
+/// Why an activation is no longer good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The machine gave it up itself.
+    GivenUp,
+    /// Another machine took the seat.
+    Replaced,
+    /// The vendor freed the seat.
+    Released,
+    /// The license went to another owner.
+    Transferred,
+    /// The vendor suspended the license; it may come back.
+    Suspended,
+    /// The vendor revoked the license.
+    Revoked,
+    /// The server does not know the activation, and no genuine certificate was shown for it.
+    Unknown,
+    /// A reason of a later version.
+    #[serde(other)]
+    Other,
+}
+
+/// What became of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptAck {
+    /// The receipt.
+    pub id: ReceiptId,
+    /// Its fate; in every case the daemon need not send it again.
+    pub outcome: ReceiptOutcome,
+}
+
+/// What a server did with a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptOutcome {
+    /// The seat is free.
+    Accepted,
+    /// The activation had ended before; nothing changed.
+    AlreadyEnded,
+    /// The server knows no such activation.
+    Unknown,
+    /// The device key may not speak for that activation.
+    Refused,
+    /// An outcome of a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl Document for Answer {
+    const TYP: &'static str = "claviger-answer+jws";
+    const MAX_LEN: usize = 16 * 1024 * 1024;
+}
+
+impl Answer {
+    /// Verifies an answer to the request with hash `request` by the device key `device`: signed by an active key of
+    /// `keyset`, or of the keyset that the answer brings along if that one is verified first
+    /// ([`Answer::peek_keyset`]).
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn verify(
+        text: &str,
+        keyset: &Keyset,
+        request: &Sha256,
+        device: &KeyId,
+    ) -> Result<Self, DocumentError> {
+        let answer: Self = keyset.verify_document(text, true, |a: &Self| (&a.iss, a.iat))?;
+        if answer.req != *request {
+            return Err(DocumentError::OtherRequest);
+        }
+        if answer.cnf.jkt != *device {
+            return Err(DocumentError::OtherDevice);
+        }
+        Ok(answer)
+    }
+
+    /// The keyset that comes along, before anything is believed; verify it with [`Keyset::verify`].
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn peek_keyset(text: &str) -> Result<Option<String>, DocumentError> {
+        #[derive(Deserialize)]
+        struct Peek {
+            keyset: Option<String>,
+        }
+        crate::jws::Unverified::parse::<Self>(text)?.peek::<Peek>().map(|p| p.keyset)
+    }
+}

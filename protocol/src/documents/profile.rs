@@ -1,0 +1,129 @@
+//! The vendor profile: what a vendor ships with its installers and compiles into its plug-ins.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Document, DocumentError, Keyset};
+use crate::clock::Timestamp;
+use crate::ids::VendorId;
+use crate::jws::Unverified;
+use crate::keys::{KeyId, PublicKey};
+use crate::serial::Prefix;
+
+/// Who a vendor is, where its server stands and which keys speak for it. Signed by its root key.
+///
+/// A plug-in compiles it in and trusts it as it is; the daemon uses a copy on disk only to know where to connect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VendorProfile {
+    /// The vendor.
+    pub iss: VendorId,
+    /// When the profile was made.
+    pub iat: Timestamp,
+    /// The vendor's name for people.
+    pub name: String,
+    /// What its serial numbers begin with.
+    pub prefix: Prefix,
+    /// Base address of its activation server, `https://…` (or `http://` to loopback).
+    pub server: String,
+    /// The root keys.
+    pub roots: RootKeys,
+    /// A first keyset in compact form, so that a plug-in can verify without any other file.
+    pub keyset: String,
+    /// Where its privacy policy is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Whom to ask.
+    #[serde(default)]
+    pub contact: Contact,
+}
+
+/// The two root keys. Either may sign; the spare is kept elsewhere, for the day the active one is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeys {
+    /// The key in use.
+    pub active: PublicKey,
+    /// The key in reserve.
+    pub spare: PublicKey,
+}
+
+/// Where a customer gets help.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Mail address of the support desk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Page of the support desk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl RootKeys {
+    /// The root key of this name.
+    #[must_use]
+    pub fn find(&self, kid: &KeyId) -> Option<PublicKey> {
+        [self.active, self.spare].into_iter().find(|key| key.id() == *kid)
+    }
+}
+
+impl Document for VendorProfile {
+    const TYP: &'static str = "claviger-profile+jws";
+    const MAX_LEN: usize = 128 * 1024;
+}
+
+impl VendorProfile {
+    /// Verifies a profile that arrived as a file: signed by one of the root keys that it names itself, and its keyset
+    /// by them too. That proves it whole, not whose it is: compare its root keys with the known ones ([`TrustAnchor`]).
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn verify(text: &str) -> Result<(Self, Keyset), DocumentError> {
+        let unverified = Unverified::parse::<Self>(text.trim())?;
+        let claimed: Self = unverified.peek()?;
+        let key = claimed.roots.find(unverified.kid()).ok_or(DocumentError::UnknownKey)?;
+        let profile: Self = unverified.verify(&key)?;
+        let keyset = Keyset::verify(&profile.keyset, &profile.anchor(0))?;
+        if profile.name.is_empty() || profile.name.chars().count() > 128 {
+            return Err(DocumentError::Claim("the vendor's name must have 1 to 128 characters"));
+        }
+        Ok((profile, keyset))
+    }
+
+    /// What this profile makes one believe, if one believes the profile.
+    #[must_use]
+    pub fn anchor(&self, least_keyset: u32) -> TrustAnchor {
+        TrustAnchor { vendor: self.iss.clone(), roots: self.roots.clone(), least_keyset }
+    }
+}
+
+/// What everything else is checked against: a vendor, its root keys, and the lowest keyset number still good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustAnchor {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// Its root keys.
+    pub roots: RootKeys,
+    /// Keysets with a lower number are refused.
+    pub least_keyset: u32,
+}
+
+impl TrustAnchor {
+    /// The anchor that is compiled into a plug-in, and the keyset that came with it.
+    ///
+    /// Signatures are not checked here: the bytes are part of the program, and whoever can change them can change the
+    /// check as well. The vendor's build verifies them once (`claviger vendor add` does, and so do our tests).
+    ///
+    /// # Errors
+    /// [`DocumentError`] when the text is not a profile.
+    pub fn compiled_in(profile: &str) -> Result<(Self, VendorProfile, Keyset), DocumentError> {
+        let profile: VendorProfile = Unverified::parse::<VendorProfile>(profile.trim())?.peek()?;
+        let keyset: Keyset = Unverified::parse::<Keyset>(&profile.keyset)?.peek()?;
+        let anchor = profile.anchor(keyset.number);
+        Ok((anchor, profile, keyset))
+    }
+
+    /// Verifies a root-signed document and that it speaks for this vendor.
+    pub(super) fn verify<D: Document>(&self, text: &str) -> Result<D, DocumentError> {
+        let unverified = Unverified::parse::<D>(text.trim())?;
+        let key = self.roots.find(unverified.kid()).ok_or(DocumentError::UnknownKey)?;
+        unverified.verify(&key)
+    }
+}

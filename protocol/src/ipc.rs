@@ -1,0 +1,420 @@
+//! The daemon's Varlink interface: its description, its messages as types, and the bounds of a frame.
+//!
+//! A frame is one JSON object ended by a NUL byte (<https://varlink.org/Wire-Protocol>). These types are the content;
+//! who carries them (an async server, a blocking client) is not decided here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Date, Timestamp};
+use crate::documents::{ActivationCertificate, LicenseKind, MachineFacts};
+use crate::http::Seats;
+use crate::ids::{ActivationId, DeviceName, MachineId, ProductId, VendorId};
+use crate::serial::{Prefix, Serial};
+use crate::status::Status;
+
+/// The interface's name.
+pub const INTERFACE: &str = "io.claviger.Daemon";
+/// The interface description that introspection serves.
+pub const DESCRIPTION: &str = include_str!("io.claviger.Daemon.varlink");
+/// Most bytes of a frame that a daemon reads, NUL included: a profile is the largest thing anyone sends.
+pub const MAX_CALL_FRAME: usize = 256 * 1024;
+/// Most bytes of a frame that a client reads, NUL included: a list of 50,000 licenses fits.
+pub const MAX_REPLY_FRAME: usize = 128 * 1024 * 1024;
+
+/// A call, as it stands in `method` and `parameters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "parameters")]
+#[expect(missing_docs, reason = "the interface description documents methods and fields")]
+pub enum Method {
+    #[serde(rename = "io.claviger.Daemon.GetStatus")]
+    GetStatus {},
+    #[serde(rename = "io.claviger.Daemon.ListVendors")]
+    ListVendors {},
+    #[serde(rename = "io.claviger.Daemon.AddVendor")]
+    AddVendor { profile: String },
+    #[serde(rename = "io.claviger.Daemon.RemoveVendor")]
+    RemoveVendor { vendor: VendorId },
+    #[serde(rename = "io.claviger.Daemon.ListLicenses")]
+    ListLicenses {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    #[serde(rename = "io.claviger.Daemon.Activate")]
+    Activate(ActivateCall),
+    #[serde(rename = "io.claviger.Daemon.Deactivate")]
+    Deactivate { target: String },
+    #[serde(rename = "io.claviger.Daemon.Refresh")]
+    Refresh {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    #[serde(rename = "io.claviger.Daemon.ShowMachine")]
+    ShowMachine {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    #[serde(rename = "io.claviger.Daemon.RenameMachine")]
+    RenameMachine { device_name: DeviceName },
+    #[serde(rename = "io.claviger.Daemon.Monitor")]
+    Monitor {},
+    #[serde(rename = "io.claviger.Daemon.Doctor")]
+    Doctor {},
+}
+
+/// What `Activate` takes. Its `Debug` does not show the unlock code.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivateCall {
+    /// The serial number as the person typed it.
+    pub serial: String,
+    /// The unlock code as the person typed it; none for an imported serial number that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlock_code: Option<String>,
+    /// The vendor, where the serial's prefix does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<VendorId>,
+    /// A machine whose seat this one takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_machine: Option<String>,
+}
+
+impl std::fmt::Debug for ActivateCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.unlock_code.as_ref().map(|_| "…");
+        f.debug_struct("ActivateCall")
+            .field("serial", &self.serial)
+            .field("unlock_code", &code)
+            .field("vendor", &self.vendor)
+            .field("replace_machine", &self.replace_machine)
+            .finish()
+    }
+}
+
+/// Reply to `GetStatus`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetStatusReply {
+    /// The daemon.
+    pub status: DaemonStatus,
+}
+
+/// The daemon itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its version.
+    pub version: String,
+    /// For one user or for the whole machine.
+    pub mode: Mode,
+    /// Its process id.
+    pub pid: u32,
+    /// Known vendors.
+    pub vendors: usize,
+    /// Activations held.
+    pub activations: usize,
+    /// Receipts that a server has not acknowledged yet.
+    pub receipts_waiting: usize,
+    /// Activations begun whose end is not known yet.
+    pub intents_waiting: usize,
+    /// Whether policy lets it use the network.
+    pub network: bool,
+    /// Whether the caller may change activations.
+    pub may_change: bool,
+    /// When it will next contact a server by itself, if it plans to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_contact: Option<Timestamp>,
+}
+
+/// Whom a daemon serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The user who runs it.
+    User,
+    /// Everyone on the machine.
+    System,
+}
+
+/// Reply to `ListVendors`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListVendorsReply {
+    /// The known vendors, by id.
+    pub vendors: Vec<Vendor>,
+}
+
+/// Reply to `AddVendor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddVendorReply {
+    /// The vendor.
+    pub vendor: Vendor,
+    /// False when it was known already.
+    pub added: bool,
+}
+
+/// A vendor whose profile the daemon knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vendor {
+    /// Its id.
+    pub id: VendorId,
+    /// Its name.
+    pub name: String,
+    /// What its serial numbers begin with.
+    pub prefix: Prefix,
+    /// Its server.
+    pub server: String,
+    /// The highest keyset number known.
+    pub keyset: u32,
+    /// Its privacy policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Where to ask for help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support: Option<String>,
+}
+
+/// Reply to `ListLicenses`, `Refresh` and `Monitor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicensesReply {
+    /// Activations on this machine, held and lately ended.
+    pub licenses: Vec<License>,
+}
+
+/// An activation on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct License {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// Its name.
+    pub vendor_name: String,
+    /// The license.
+    pub serial: Serial,
+    /// The activation.
+    pub activation: ActivationId,
+    /// Its revision.
+    pub revision: u32,
+    /// The licensed product or bundle.
+    pub product: ProductId,
+    /// Its name.
+    pub product_name: String,
+    /// All that it opens.
+    pub opens: Vec<ProductId>,
+    /// Perpetual, subscription or trial.
+    pub kind: LicenseKind,
+    /// Licensed, or why not.
+    pub status: Status,
+    /// Date of the certificate, or the moment it ended.
+    pub since: Timestamp,
+    /// Last release date covered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates_until: Option<Date>,
+    /// Until when a subscription is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_through: Option<Timestamp>,
+    /// End of a subscription's grace or of a trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Features it opens.
+    #[serde(default)]
+    pub entitlements: Vec<String>,
+    /// The machine that took the seat, when another did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<DeviceName>,
+    /// The signed document, while it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+impl License {
+    /// What a certificate says, with a status found elsewhere.
+    #[must_use]
+    pub fn of(
+        certificate: &ActivationCertificate,
+        text: Option<String>,
+        vendor_name: String,
+        status: Status,
+    ) -> Self {
+        Self {
+            vendor: certificate.iss.clone(),
+            vendor_name,
+            serial: certificate.serial.clone(),
+            activation: certificate.jti,
+            revision: certificate.rev,
+            product: certificate.product.clone(),
+            product_name: certificate.name.clone(),
+            opens: certificate.opens.clone(),
+            kind: certificate.kind,
+            status,
+            since: certificate.iat,
+            updates_until: certificate.updates_until,
+            paid_through: certificate.paid_through,
+            expires: certificate.exp,
+            entitlements: certificate.entitlements.clone(),
+            ended_by: None,
+            certificate: text,
+        }
+    }
+}
+
+/// Reply to `Activate`: progress, then the license.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivateReply {
+    /// What is being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// The result, in the last reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<License>,
+}
+
+/// Reply to `Deactivate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeactivateReply {
+    /// What was given up.
+    pub license: License,
+    /// Whether the server has the receipt.
+    pub delivered: bool,
+}
+
+/// Reply to `ShowMachine`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowMachineReply {
+    /// One entry a vendor, because the machine id differs.
+    pub machines: Vec<Machine>,
+}
+
+/// Exactly what activation would send to one vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of MachineFacts")]
+pub struct Machine {
+    pub vendor: VendorId,
+    pub device_name: DeviceName,
+    pub os_family: String,
+    pub os_version: String,
+    pub os_arch: String,
+    pub cpu_model: String,
+    pub cpu_logical_cores: u32,
+    pub ram_gib: u32,
+    pub machine_id: MachineId,
+}
+
+impl Machine {
+    /// What `facts` tell `vendor`.
+    #[must_use]
+    pub fn of(vendor: VendorId, facts: MachineFacts) -> Self {
+        Self {
+            vendor,
+            device_name: facts.device_name,
+            os_family: facts.os.family,
+            os_version: facts.os.version,
+            os_arch: facts.os.arch,
+            cpu_model: facts.cpu.model,
+            cpu_logical_cores: facts.cpu.logical_cores,
+            ram_gib: facts.ram_gib,
+            machine_id: facts.machine_id,
+        }
+    }
+}
+
+/// Reply to `RenameMachine`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameMachineReply {
+    /// The name in force.
+    pub device_name: DeviceName,
+}
+
+/// Reply to `Doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReply {
+    /// What was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What: a stable word.
+    pub name: String,
+    /// How bad.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// How to mend it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, but should be looked at.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+/// Reply without content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// An error reply, as it stands in `error` and `parameters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", content = "parameters")]
+#[expect(missing_docs, reason = "the interface description documents errors and fields")]
+pub enum CallError {
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.InvalidInput")]
+    InvalidInput { code: String, message: String, advice: Option<String> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.VendorNeeded")]
+    VendorNeeded { message: String, advice: Option<String>, choices: Vec<String> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.NotFound")]
+    NotFound { message: String, advice: Option<String>, choices: Vec<String> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.Refused")]
+    Refused { code: String, message: String, advice: Option<String>, seats: Option<Seats> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.Unreachable")]
+    Unreachable { code: String, message: String, advice: Option<String> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.NotPermitted")]
+    NotPermitted { message: String, advice: Option<String> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.Storage")]
+    Storage { code: String, message: String, advice: Option<String> },
+    #[error("{message}")]
+    #[serde(rename = "io.claviger.Daemon.Internal")]
+    Internal { message: String, advice: Option<String> },
+}
+
+impl CallError {
+    /// What to do next, if there is something.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::InvalidInput { advice, .. }
+            | Self::VendorNeeded { advice, .. }
+            | Self::NotFound { advice, .. }
+            | Self::Refused { advice, .. }
+            | Self::Unreachable { advice, .. }
+            | Self::NotPermitted { advice, .. }
+            | Self::Storage { advice, .. }
+            | Self::Internal { advice, .. } => advice.as_deref(),
+        }
+    }
+
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::InvalidInput { code, .. }
+            | Self::Refused { code, .. }
+            | Self::Unreachable { code, .. }
+            | Self::Storage { code, .. } => code,
+            Self::VendorNeeded { .. } => "vendor_needed",
+            Self::NotFound { .. } => "not_found",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::Internal { .. } => "internal",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Claviger activation server.

@@ -1,0 +1,2 @@
+//! Developer commands: demo, test, check, bench, dist.
+fn main() {}
