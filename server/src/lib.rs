@@ -1,1 +1,25 @@
-//! The Claviger activation server.
+//! The Claviger activation server: one vendor's licenses, seats and signed answers.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`config`] | the data folder: which file is where |
+//! | [`storage`] | the seam to the database, and SQLite behind it |
+//! | [`engine`] | what a request does to a license: pure decisions, and the one writer that commits them |
+//! | [`http`] | the routes under `/v1`, limits, and the listener |
+//! | [`keys`] | root key file, issuing keys, keysets, vendor profile |
+//! | [`admin_keys`] | who may use the admin interface |
+//! | [`security_log`] | the only place that keeps IP addresses, and not for long |
+//! | [`metrics`], [`tls`] | Prometheus text; certificates for HTTPS |
+//! | [`cli`] | one file a command |
+
+pub mod admin_keys;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod fault;
+pub mod http;
+pub mod keys;
+pub mod metrics;
+pub mod security_log;
+pub mod storage;
+pub mod tls;

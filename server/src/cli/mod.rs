@@ -1,0 +1,47 @@
+//! The commands, one file each, and what they share: arguments, plain sentences or JSON, exit codes.
+//!
+//! A command's file has `Args` (clap), and `run(args, &Output) -> Result<(), Failure>`. It is added to [`Command`] when
+//! it works, not before.
+
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use output::{Failure, FailureKind, Output};
+
+/// The Claviger activation server.
+#[derive(Debug, Parser)]
+#[command(name = "claviger-server", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Print one JSON object (or one a line) instead of sentences.
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+enum Command {}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { FailureKind::Usage.exit_code() } else { 0 });
+        }
+    };
+    let output = Output::new(cli.json);
+    let done: Result<(), Failure> = match cli.command {};
+    #[expect(unreachable_code, reason = "no command yet")]
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
+    }
+}
