@@ -3,7 +3,7 @@
 //! A frame is one JSON object ended by a NUL byte (<https://varlink.org/Wire-Protocol>). These types are the content;
 //! who carries them (an async server, a blocking client) is not decided here.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Date, Timestamp};
 use crate::documents::{ActivationCertificate, LicenseKind, MachineFacts};
@@ -23,7 +23,7 @@ pub const MAX_REPLY_FRAME: usize = 128 * 1024 * 1024;
 
 /// A call, as it stands in `method` and `parameters`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "parameters")]
+#[serde(tag = "method", content = "parameters", remote = "Self")]
 #[expect(missing_docs, reason = "the interface description documents methods and fields")]
 pub enum Method {
     #[serde(rename = "io.claviger.Daemon.GetStatus")]
@@ -59,6 +59,27 @@ pub enum Method {
     Monitor {},
     #[serde(rename = "io.claviger.Daemon.Doctor")]
     Doctor {},
+}
+
+/// Varlink lets a caller leave `parameters` out, and unknown ones are ignored: a newer CLI may say more.
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Call {
+            method: serde_json::Value,
+            #[serde(default)]
+            parameters: Option<serde_json::Map<String, serde_json::Value>>,
+        }
+        let Call { method, parameters } = Call::deserialize(deserializer)?;
+        let whole = serde_json::json!({"method": method, "parameters": parameters.unwrap_or_default()});
+        Self::deserialize(whole).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
 }
 
 /// What `Activate` takes. Its `Debug` does not show the unlock code.
@@ -342,14 +363,24 @@ pub struct Finding {
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "String")]
 pub enum Level {
     /// As it should be.
     Ok,
-    /// Works, but should be looked at.
+    /// Works, but should be looked at. Also read from any level of a later version.
     Warning,
     /// Does not work.
     Error,
+}
+
+impl From<String> for Level {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "ok" => Self::Ok,
+            "error" => Self::Error,
+            _ => Self::Warning,
+        }
+    }
 }
 
 /// Reply without content.
@@ -415,6 +446,32 @@ impl CallError {
             Self::NotFound { .. } => "not_found",
             Self::NotPermitted { .. } => "not_permitted",
             Self::Internal { .. } => "internal",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_may_be_absent_and_unknown_ones_are_ignored() {
+        let read = |text: &str| serde_json::from_str::<Method>(text);
+        for parameters in ["", r#","parameters":null"#, r#","parameters":{}"#, r#","parameters":{"moon":1}"#]
+        {
+            let status = format!(r#"{{"method":"io.claviger.Daemon.GetStatus"{parameters},"more":true}}"#);
+            assert_eq!(read(&status).unwrap(), Method::GetStatus {}, "{status}");
+            let list = format!(r#"{{"method":"io.claviger.Daemon.ListLicenses"{parameters}}}"#);
+            assert_eq!(read(&list).unwrap(), Method::ListLicenses { vendor: None }, "{list}");
+        }
+        for wrong in [
+            r#"{"method":"io.claviger.Daemon.Deactivate"}"#,
+            r#"{"method":"io.claviger.Daemon.Nothing","parameters":{}}"#,
+            r#"{"method":"io.claviger.Daemon.GetStatus","parameters":[]}"#,
+            r#"{"method":7}"#,
+            r#"{"parameters":{}}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::json::{JsonError, from_slice_strict};
 use crate::keys::{Jwk, KeyId, PublicKey, SigningKey};
@@ -35,6 +35,8 @@ pub enum DocumentError {
     Critical(String),
     #[error("the document does not name its key")]
     NoKey,
+    #[error("the document carries another key than the one it names")]
+    KeyMismatch,
     #[error("the document is signed by a key that its vendor's keyset does not list")]
     UnknownKey,
     #[error("the document is signed by a key that its vendor has declared compromised")]
@@ -70,6 +72,7 @@ impl DocumentError {
             Self::Type { .. } => "wrong_typ",
             Self::Critical(_) => "unknown_crit",
             Self::NoKey => "no_kid",
+            Self::KeyMismatch => "kid_mismatch",
             Self::UnknownKey => "unknown_kid",
             Self::CompromisedKey => "compromised_key",
             Self::RetiredKey => "retired_key",
@@ -99,8 +102,14 @@ struct HeaderIn {
     alg: Option<String>,
     typ: Option<String>,
     kid: Option<String>,
+    /// Present at all, `null` too: an empty or odd list is no reason to go on.
+    #[serde(default, deserialize_with = "present")]
     crit: Option<serde_json::Value>,
     jwk: Option<Jwk>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(Some)
 }
 
 /// Whether a header carries the public key itself (a device key, which the reader may see for the first time).
@@ -175,7 +184,7 @@ impl<'a> Unverified<'a> {
         let kid = header.kid.and_then(|k| KeyId::try_from(k).ok()).ok_or(DocumentError::NoKey)?;
         let jwk = header.jwk.map(|jwk| jwk.x);
         if jwk.is_some_and(|key| key.id() != kid) {
-            return Err(DocumentError::NoKey);
+            return Err(DocumentError::KeyMismatch);
         }
         let signed = &text[..text.len() - signature.len() - 1];
         let signature = decode(signature)?.try_into().map_err(|_| DocumentError::NotCompact)?;

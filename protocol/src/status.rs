@@ -14,7 +14,7 @@ macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $code:literal, $sentence:literal;)*) => {
         /// The state of a product on this machine.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
+        #[serde(rename_all = "snake_case", from = "String")]
         #[repr(u32)]
         #[non_exhaustive]
         pub enum Status {
@@ -42,6 +42,15 @@ macro_rules! statuses {
                 }
             }
 
+            /// The status of a word, [`Status::Unknown`] for one that this version does not know.
+            #[must_use]
+            pub fn from_code(code: &str) -> Self {
+                match code {
+                    $($code => Self::$name,)*
+                    _ => Self::Unknown,
+                }
+            }
+
             /// A sentence for people, with what to do next.
             #[must_use]
             pub const fn sentence(self) -> &'static str {
@@ -54,7 +63,7 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// Not asked yet.
+    /// Not asked yet, or a status of a later version.
     Unknown = 0, "unknown", "Nothing is known about this product yet.";
     /// Licensed.
     Licensed = 1, "licensed", "Licensed on this computer.";
@@ -102,6 +111,13 @@ statuses! {
     Internal = 61, "internal", "A mistake inside Claviger: please report it.";
 }
 
+/// A word of a later version reads as [`Status::Unknown`]: an older CLI can still list the licenses of a newer daemon.
+impl From<String> for Status {
+    fn from(code: String) -> Self {
+        Self::from_code(&code)
+    }
+}
+
 impl Status {
     /// The stable number.
     #[must_use]
@@ -125,8 +141,10 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(Status::from_number(status.number()), Some(*status));
             assert_eq!(serde_json::to_string(status).unwrap(), format!("\"{}\"", status.code()));
+            assert_eq!(Status::from_code(status.code()), *status);
             assert!(status.sentence().ends_with('.'));
         }
         assert_eq!(Status::from_number(999), None);
+        assert_eq!(serde_json::from_str::<Status>("\"of_a_later_version\"").unwrap(), Status::Unknown);
     }
 }

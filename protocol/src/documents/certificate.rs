@@ -65,6 +65,10 @@ pub enum LicenseKind {
     Subscription,
     /// For a number of days from its first activation, on whatever machine.
     Trial,
+    /// A kind of a later version; never issued by this one. It lasts until [`ActivationCertificate::exp`], or for
+    /// ever where there is none: the server that knows the kind has said all that an old plug-in must respect.
+    #[serde(other)]
+    Other,
 }
 
 impl Document for ActivationCertificate {

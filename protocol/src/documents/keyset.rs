@@ -1,5 +1,7 @@
 //! The keyset: which issuing keys speak for a vendor at the moment. Signed by a root key, numbered upwards.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Document, DocumentError, TrustAnchor, same_vendor};
@@ -66,6 +68,10 @@ impl Keyset {
         }
         if keyset.keys.len() > 256 {
             return Err(DocumentError::Claim("a keyset has at most 256 keys"));
+        }
+        let distinct: HashSet<&[u8; 32]> = keyset.keys.iter().map(|key| &key.x.0).collect();
+        if distinct.len() != keyset.keys.len() {
+            return Err(DocumentError::Claim("a keyset lists each key once"));
         }
         Ok(keyset)
     }

@@ -24,7 +24,7 @@ pub use answer::{ActivationState, Answer, EndReason, Outcome, ReceiptAck, Receip
 pub use certificate::{ActivationCertificate, Confirmation, LicenseKind};
 pub use keyset::{KeyStatus, Keyset, KeysetKey};
 pub use manifest::{Manifest, ManifestProduct};
-pub use profile::{Contact, RootKeys, TrustAnchor, VendorProfile};
+pub use profile::{Contact, RootKeys, TrustAnchor, VendorProfile, is_server_address};
 pub use receipt::Receipt;
 pub use request::{Cpu, HeldActivation, MachineFacts, Order, OsInfo, REQUEST_VERSION, Request};
 pub use sunset::Sunset;

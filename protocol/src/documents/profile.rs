@@ -1,5 +1,7 @@
 //! The vendor profile: what a vendor ships with its installers and compiles into its plug-ins.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Document, DocumentError, Keyset};
@@ -84,6 +86,11 @@ impl VendorProfile {
         if profile.name.is_empty() || profile.name.chars().count() > 128 {
             return Err(DocumentError::Claim("the vendor's name must have 1 to 128 characters"));
         }
+        if !is_server_address(&profile.server) {
+            return Err(DocumentError::Claim(
+                "the server's address must begin with https:// (http:// is for this computer itself)",
+            ));
+        }
         Ok((profile, keyset))
     }
 
@@ -92,6 +99,38 @@ impl VendorProfile {
     pub fn anchor(&self, least_keyset: u32) -> TrustAnchor {
         TrustAnchor { vendor: self.iss.clone(), roots: self.roots.clone(), least_keyset }
     }
+}
+
+/// Whether requests may be sent to `address`: over TLS, or without it to this computer itself.
+///
+/// Nothing is resolved and no credentials may hide in front of the host, so that what a person reads is where it goes.
+#[must_use]
+pub fn is_server_address(address: &str) -> bool {
+    let plain = address.len() <= 512 && address.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let (rest, secure) = match (address.strip_prefix("https://"), address.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, true),
+        (_, Some(rest)) => (rest, false),
+        _ => return false,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if !plain || authority.contains('@') {
+        return false;
+    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+        Some((v6, "")) => (v6, None),
+        Some((v6, after)) => match after.strip_prefix(':') {
+            Some(port) => (v6, Some(port)),
+            None => return false,
+        },
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if host.is_empty() || port.is_some_and(|p| p.parse::<u16>().is_err()) {
+        return false;
+    }
+    secure || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What everything else is checked against: a vendor, its root keys, and the lowest keyset number still good.
@@ -125,5 +164,41 @@ impl TrustAnchor {
         let unverified = Unverified::parse::<D>(text.trim())?;
         let key = self.roots.find(unverified.kid()).ok_or(DocumentError::UnknownKey)?;
         unverified.verify(&key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_go_over_tls_or_stay_on_this_computer() {
+        for good in [
+            "https://licenses.example",
+            "https://licenses.example:8443/claviger/",
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "http://[::1]:80/",
+        ] {
+            assert!(is_server_address(good), "{good}");
+        }
+        for bad in [
+            "",
+            "https://",
+            "https://:443",
+            "http://licenses.example",
+            "http://127.0.0.1@evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://localhost.evil.example/",
+            "http://localhost:80:80",
+            "http://evil.example?127.0.0.1",
+            "http://[::1]evil",
+            "https://a b",
+            "https://licenses.example\\@evil",
+            "ftp://licenses.example",
+            "HTTP://10.0.0.1",
+        ] {
+            assert!(!is_server_address(bad), "{bad}");
+        }
     }
 }
