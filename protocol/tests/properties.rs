@@ -1,6 +1,8 @@
 //! What must hold for every value, tried with random ones: what is written is read back, and nothing that was changed
 //! after signing is believed.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 mod common;
 
 use claviger_protocol::clock::{Date, Timestamp};
