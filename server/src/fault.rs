@@ -2,8 +2,22 @@
 //! Without the feature `fault-points` all of this compiles to nothing.
 
 /// Every point, for tests that walk through all of them.
-pub const POINTS: &[&str] =
-    &["before-commit", "after-commit", "before-answer", "before-restore-swap", "after-restore-swap"];
+pub const POINTS: &[&str] = &[
+    "before-commit",
+    "after-commit",
+    "before-answer",
+    "before-restore-swap",
+    "after-restore-swap",
+    "init-begun",
+    "init-root-key-written",
+    "init-issuing-key-written",
+    "init-keyset-written",
+    "init-profile-written",
+    "keyset-installed",
+    "backup-before-publish",
+    "security-log-before-swap",
+    "security-log-after-swap",
+];
 
 /// Kills this process with SIGKILL when `CLAVIGER_FAULT` is `name`, or `name:N` and this is the N-th time.
 #[cfg(feature = "fault-points")]

@@ -1,0 +1,191 @@
+//! Files that a power cut leaves either old or new, never torn: written beside their place, synced, then renamed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Readable by everyone: what is public anyway.
+pub const PUBLIC: u32 = 0o644;
+/// Readable by the owner alone: keys, and what names people.
+pub const PRIVATE: u32 = 0o600;
+
+/// Replaces `path` with a file of `bytes`, durably.
+///
+/// # Errors
+/// Those of the file system; `path` is then what it was before.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let beside = temporary(path)?;
+    write_temporary(&beside, bytes, mode)
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| sync_parent(path))
+        .inspect_err(|_| discard(&beside))
+}
+
+/// Creates `path` with `bytes`, durably, and never over an existing file.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or those of the file system.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let beside = temporary(path)?;
+    write_temporary(&beside, bytes, mode).inspect_err(|_| discard(&beside))?;
+    publish_new(&beside, path)
+}
+
+/// Moves a complete and synced temporary file to `path`, never over an existing file.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or those of the file system.
+pub fn publish_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    // A hard link refuses an existing name in one step, which a rename does not.
+    let linked = fs::hard_link(temporary, path);
+    discard(temporary);
+    linked.and_then(|()| sync_parent(path))
+}
+
+/// Opens a new file for writing, with its permissions from the first moment.
+///
+/// # Errors
+/// Those of the file system.
+pub fn open_new(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let file = options.open(path)?;
+    // The umask may have taken bits away that a public file needs.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    Ok(file)
+}
+
+/// Makes `path` a folder for its owner alone, with its parents; leaves an existing folder as it is.
+///
+/// # Errors
+/// Those of the file system.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)?;
+    sync_parent(path)
+}
+
+/// Overwrites a file with zeros before removing it, so that its old content is not found in free blocks. File systems
+/// that never write in place keep it all the same; docs say so.
+///
+/// # Errors
+/// Those of the file system; a missing file is none.
+pub fn shred(path: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let mut left = file.metadata()?.len();
+    let zeros = [0u8; 16 * 1024];
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all(&zeros[..part])?;
+        left -= part as u64;
+    }
+    file.sync_all()?;
+    fs::remove_file(path)?;
+    sync_parent(path)
+}
+
+/// Makes the names in the folder of `path` durable.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_dir(parent(path))
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(path)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// The folder of `path`; `.` for a bare name.
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A hidden name beside `path` that no other process uses.
+///
+/// # Errors
+/// When `path` has no file name.
+pub fn temporary(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.new", std::process::id()));
+    Ok(path.with_file_name(hidden))
+}
+
+fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // Left by an earlier process with this very id, which is gone.
+    discard(path);
+    let mut file = open_new(path, mode)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn discard(path: &Path) {
+    // Best effort: what stays behind is a hidden file that nothing reads.
+    let _ = fs::remove_file(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacing_creating_and_shredding() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        create(&path, b"one", PRIVATE).unwrap();
+        assert_eq!(create(&path, b"two", PRIVATE).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        write(&path, b"three", PUBLIC).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        }
+        let other_name = dir.path().join("b");
+        fs::hard_link(&path, &other_name).unwrap();
+        shred(&path).unwrap();
+        shred(&path).unwrap();
+        assert_eq!(fs::read(&other_name).unwrap(), [0; 5], "the content itself is gone");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary files stay");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("folder");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "x").unwrap();
+        assert!(write(&path, b"one", PUBLIC).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(path.join("inside").exists());
+    }
+}
