@@ -1,0 +1,328 @@
+//! `claviger doctor`: finds out what is wrong, and says how to mend it. Works without a daemon, and starts none.
+
+use clap::Args;
+use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
+use claviger_client::platform::Places;
+use claviger_protocol::clock::{Clock, DAY, SystemClock};
+use claviger_protocol::documents::{ActivationCertificate, Document, Keyset, VendorProfile};
+use claviger_protocol::ipc::{Finding, Level};
+use serde::Deserialize;
+use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Look, Output};
+use crate::progress::Progress;
+use crate::text::{self, clean};
+use crate::vendors::{self, entries};
+use crate::launch;
+
+const POLICY: &str = "/etc/claviger/policy.toml";
+/// No computer that runs this program has an earlier clock that is right: 2026-01-01.
+const EARLIEST: i64 = 1_767_225_600;
+
+/// `claviger doctor`
+#[derive(Debug, Args)]
+pub struct Arguments {}
+
+/// Carries `claviger doctor` out.
+pub fn run(_: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+    let progress = Progress::start("Looking around", out.is_json());
+    let mut findings = Vec::new();
+    let theirs = daemon(&mut findings);
+    stores(&mut findings);
+    machine_id(&mut findings);
+    clock(&mut findings);
+    policy(&mut findings);
+    // The daemon's word about the same thing is the better one: it sees its private files too.
+    for finding in theirs {
+        findings.retain(|ours: &Finding| ours.name != finding.name || ours.level > finding.level);
+        if !findings.iter().any(|ours| ours.name == finding.name && ours.message == finding.message) {
+            findings.push(finding);
+        }
+    }
+    drop(progress);
+    let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
+    out.json(&json!({ "healthy": worst < Level::Error, "findings": findings }));
+    for finding in &findings {
+        show(finding, out);
+    }
+    out.line("");
+    Ok(match worst {
+        Level::Error => {
+            out.line("Something does not work: see what to do above.");
+            Exit::Unwell
+        }
+        Level::Warning => {
+            out.line("It works, but look at the warnings.");
+            Exit::Done
+        }
+        Level::Ok => {
+            out.line("Everything is as it should be.");
+            Exit::Done
+        }
+    })
+}
+
+fn show(finding: &Finding, out: &mut Output) {
+    let (look, word) = match finding.level {
+        Level::Ok => (Look::Good, "     ok"),
+        Level::Warning => (Look::Warning, "warning"),
+        Level::Error => (Look::Bad, "problem"),
+    };
+    let word = out.look(look, word);
+    out.line(format!("{word}  {}: {}", clean(&finding.name).replace('_', " "), text::sentence(&finding.message)));
+    for line in finding.advice.iter().flat_map(|advice| advice.lines()) {
+        out.line(format!("         {}", text::one_line(line, 600)));
+    }
+}
+
+fn found(name: &str, level: Level, message: String, advice: Option<&str>) -> Finding {
+    Finding { name: name.to_owned(), level, message, advice: advice.map(str::to_owned) }
+}
+
+fn ok(name: &str, message: impl Into<String>) -> Finding {
+    found(name, Level::Ok, message.into(), None)
+}
+
+/// Whether the daemon answers; gives what it found itself.
+fn daemon(findings: &mut Vec<Finding>) -> Vec<Finding> {
+    let endpoint = match Endpoint::find() {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            findings.push(found("daemon", Level::Error, error.to_string(), error.advice()));
+            return Vec::new();
+        }
+    };
+    let asked = Manager::connect(&endpoint).and_then(|mut manager| Ok((manager.status()?, manager.doctor()?)));
+    match asked {
+        Ok((status, theirs)) => {
+            let version = clean(&status.version);
+            findings.push(ok("daemon", format!("clavigerd {version} is running (process {})", status.pid)));
+            if version != env!("CARGO_PKG_VERSION") {
+                findings.push(found(
+                    "version",
+                    Level::Warning,
+                    format!("the daemon has version {version}, this program {}", env!("CARGO_PKG_VERSION")),
+                    Some("Restart the daemon after an update."),
+                ));
+            }
+            theirs
+        }
+        Err(ManagerError::NotRunning { .. }) if endpoint.scope() == Scope::System => {
+            findings.push(found(
+                "daemon",
+                Level::Error,
+                "this computer's daemon is not running".to_owned(),
+                Some("An administrator starts it with: systemctl start clavigerd"),
+            ));
+            Vec::new()
+        }
+        Err(ManagerError::NotRunning { .. }) => {
+            findings.push(match launch::find() {
+                Ok(program) => ok(
+                    "daemon",
+                    format!(
+                        "not running; claviger starts {} when it needs it. Vendors' servers were not asked",
+                        program.display()
+                    ),
+                ),
+                Err(failure) => {
+                    found("daemon", Level::Error, failure.message, failure.advice.as_deref())
+                }
+            });
+            Vec::new()
+        }
+        Err(error) => {
+            let mut message = error.to_string();
+            if let Some(source) = std::error::Error::source(&error) {
+                message = format!("{message} ({source})");
+            }
+            findings.push(found("daemon", Level::Error, message, error.advice()));
+            Vec::new()
+        }
+    }
+}
+
+fn stores(findings: &mut Vec<Finding>) {
+    let own = rustix::process::geteuid().as_raw();
+    for store in Places::of_process().stores {
+        let shown = store.path.display();
+        let metadata = match std::fs::metadata(&store.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                findings.push(unreadable(&store.path, &error));
+                continue;
+            }
+        };
+        if let Err(error) = std::fs::read_dir(&store.path) {
+            findings.push(unreadable(&store.path, &error));
+            continue;
+        }
+        if metadata.uid() == own && rustix::fs::access(&store.path, rustix::fs::Access::WRITE_OK).is_err() {
+            findings.push(found(
+                "store",
+                Level::Error,
+                format!("the folder of activations {shown} cannot be written"),
+                Some("What is licensed stays so, but nothing can be activated or given up: make the folder writable."),
+            ));
+        }
+        if metadata.mode() & 0o022 != 0 {
+            findings.push(found(
+                "store",
+                Level::Warning,
+                format!("the folder of activations {shown} can be written by others"),
+                Some("Take that right away: chmod go-w on the folder."),
+            ));
+        }
+        certificates(&store.path, findings);
+    }
+    if !findings.iter().any(|f| f.name == "store") {
+        findings.push(ok("store", "the folders of activations can be read"));
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Finding {
+    found(
+        "store",
+        Level::Error,
+        format!("the folder of activations {} cannot be read ({error})", path.display()),
+        Some("Make it readable for everyone (chmod a+rX), and allow sandboxed hosts to see it."),
+    )
+}
+
+/// Verifies every certificate of a store as a plug-in would.
+fn certificates(store: &Path, findings: &mut Vec<Finding>) {
+    let (mut good, mut bad) = (0, Vec::new());
+    for vendor in entries(store).into_iter().filter(|path| path.is_dir()) {
+        let file = vendor.join("vendor.clvprofile");
+        let verified = vendors::read_text(&file, VendorProfile::MAX_LEN)
+            .map_err(|e| e.to_string())
+            .and_then(|text| VendorProfile::verify(&text).map_err(|e| e.to_string()));
+        let (profile, first) = match verified {
+            Ok(verified) => verified,
+            Err(error) => {
+                findings.push(found(
+                    "profile",
+                    Level::Error,
+                    format!("the vendor profile {} is not good ({error})", file.display()),
+                    Some("Add it again from the vendor's installer: claviger vendor add FILE.clvprofile"),
+                ));
+                continue;
+            }
+        };
+        let keyset = vendors::read_text(&vendor.join("keyset.jws"), Keyset::MAX_LEN)
+            .ok()
+            .and_then(|text| Keyset::verify(&text, &profile.anchor(first.number)).ok())
+            .unwrap_or(first);
+        for file in entries(&vendor.join("products")).iter().flat_map(|product| entries(product)) {
+            let given_up = file.with_extension("receipt").exists();
+            if file.extension().is_none_or(|e| e != "cert") || given_up {
+                continue;
+            }
+            let verified = vendors::read_text(&file, ActivationCertificate::MAX_LEN)
+                .map_err(|e| e.to_string())
+                .and_then(|text| ActivationCertificate::verify(&text, &keyset).map_err(|e| e.to_string()));
+            match verified {
+                Ok(_) => good += 1,
+                Err(error) => bad.push((file, error)),
+            }
+        }
+    }
+    for (file, error) in &bad {
+        findings.push(found(
+            "certificate",
+            Level::Error,
+            format!("the certificate {} does not verify: {error}", file.display()),
+            Some("Fetch it anew with: claviger license refresh. If that does not help, activate again."),
+        ));
+    }
+    if bad.is_empty() && good > 0 {
+        let what = text::count(good, "certificate verifies", "certificates verify");
+        findings.push(ok("certificates", format!("{what} in {}", store.display())));
+    }
+}
+
+fn machine_id(findings: &mut Vec<Finding>) {
+    let files = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+    let id = files.iter().find_map(|file| vendors::read_text(Path::new(file), 256).ok());
+    let id = id.as_deref().map(str::trim).filter(|id| !id.is_empty() && *id != "uninitialized");
+    findings.push(if id.is_some() {
+        ok("machine_id", "the operating system's machine id can be read")
+    } else {
+        found(
+            "machine_id",
+            Level::Error,
+            "the operating system has no machine id, without which nothing can be activated".to_owned(),
+            Some("An administrator makes one with: systemd-machine-id-setup"),
+        )
+    });
+}
+
+#[derive(Deserialize)]
+struct ClockFile {
+    high_water: i64,
+}
+
+fn clock(findings: &mut Vec<Finding>) {
+    let now = SystemClock.now();
+    let seen = Places::of_process()
+        .stores
+        .iter()
+        .filter_map(|store| vendors::read_text(&store.path.join("clock.json"), 4096).ok())
+        .filter_map(|text| serde_json::from_str::<ClockFile>(&text).ok())
+        .map(|file| file.high_water)
+        .max();
+    let set_right = Some("Set this computer's clock right, then go online once: claviger license refresh");
+    findings.push(match seen {
+        _ if now.0 < EARLIEST => {
+            found("clock", Level::Error, format!("the clock says {}", text::date(now)), set_right)
+        }
+        Some(seen) if now.0.saturating_add(DAY) < seen => found(
+            "clock",
+            Level::Warning,
+            format!(
+                "the clock says {}, but has already been at {}",
+                text::date_and_time(now),
+                text::date(claviger_protocol::clock::Timestamp(seen))
+            ),
+            set_right,
+        ),
+        _ => ok("clock", format!("it is {}", text::date_and_time(now))),
+    });
+}
+
+fn policy(findings: &mut Vec<Finding>) {
+    let file = Path::new(POLICY);
+    let off = "network and telemetry stay off, checking licenses goes on";
+    let finding = match std::fs::symlink_metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            ok("policy", "the administrator has set none")
+        }
+        Err(error) => found(
+            "policy",
+            Level::Error,
+            format!("the administrator's policy {POLICY} cannot be read ({error}): {off}"),
+            Some("An administrator makes it readable: chmod 644 and chown root, its folder 755."),
+        ),
+        Ok(found_file) if !found_file.is_file() || found_file.uid() != 0 || found_file.mode() & 0o022 != 0 => found(
+            "policy",
+            Level::Error,
+            format!("the administrator's policy {POLICY} is not a file that only root can write: {off}"),
+            Some("An administrator mends it: chown root and chmod 644."),
+        ),
+        Ok(_) => match std::fs::File::open(file) {
+            Ok(_) => ok("policy", format!("the administrator's policy {POLICY} is in force")),
+            Err(error) => found(
+                "policy",
+                Level::Error,
+                format!("the administrator's policy {POLICY} cannot be read ({error}): {off}"),
+                Some("An administrator makes it readable: chmod 644."),
+            ),
+        },
+    };
+    findings.push(finding);
+}

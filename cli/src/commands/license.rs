@@ -1,0 +1,154 @@
+//! `claviger license`: what is licensed on this computer, as the daemon knows it.
+
+use clap::Subcommand;
+use claviger_protocol::clock::{Clock, SystemClock};
+use claviger_protocol::ipc::License;
+use serde_json::json;
+
+use crate::choose::{self, Match};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Look, Output};
+use crate::progress::Progress;
+use crate::text::{self, clean, quoted};
+use crate::{connect, describe};
+
+/// `claviger license …`
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the licenses of this computer, those that lately ended included
+    List {
+        /// Only of this vendor: its id, name or serial prefix
+        #[arg(long, value_name = "VENDOR")]
+        vendor: Option<String>,
+    },
+    /// Show everything about one license
+    Show {
+        /// Its product's name, id, the ending of its id, or the serial number
+        #[arg(value_name = "PRODUCT|SERIAL")]
+        target: String,
+    },
+    /// Ask the vendors' servers what became of the licenses: renewals, changes, ends
+    ///
+    /// Perpetual licenses never need it. It fetches the renewal of a subscription at once.
+    Refresh {
+        /// Only of this vendor: its id, name or serial prefix
+        #[arg(long, value_name = "VENDOR")]
+        vendor: Option<String>,
+    },
+}
+
+/// Carries `claviger license …` out.
+pub fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
+    match command {
+        Command::List { vendor } => {
+            let mut daemon = connect::daemon(out)?;
+            let vendor = super::vendor::id_of(&mut daemon, vendor.as_deref())?;
+            let licenses = daemon.licenses(vendor)?;
+            list(licenses, out);
+            Ok(Exit::Done)
+        }
+        Command::Refresh { vendor } => {
+            let mut daemon = connect::daemon(out)?;
+            let vendor = super::vendor::id_of(&mut daemon, vendor.as_deref())?;
+            let progress = Progress::start("Asking the vendors' servers", out.is_json());
+            let licenses = daemon.refresh(vendor);
+            drop(progress);
+            list(licenses?, out);
+            Ok(Exit::Done)
+        }
+        Command::Show { target } => show(&target, out),
+    }
+}
+
+fn list(mut licenses: Vec<License>, out: &mut Output) {
+    licenses.sort_by(|a, b| {
+        (&a.vendor, !a.status.is_licensed(), &a.product, &a.serial)
+            .cmp(&(&b.vendor, !b.status.is_licensed(), &b.product, &b.serial))
+    });
+    for license in &mut licenses {
+        // `show` has it; a list of certificates is of no use to anyone.
+        license.certificate = None;
+    }
+    out.json(&json!({ "licenses": licenses }));
+    if licenses.is_empty() {
+        out.line("Nothing is activated on this computer yet. Activate a license with");
+        out.line("    claviger activate SERIAL");
+        return;
+    }
+    let now = SystemClock.now();
+    let rows: Vec<Vec<String>> = licenses
+        .iter()
+        .map(|license| {
+            vec![
+                clean(&license.product_name),
+                describe::status(license),
+                describe::term(license, now),
+                license.serial.to_string(),
+                clean(&license.vendor_name),
+            ]
+        })
+        .collect();
+    out.table(&["PRODUCT", "STATUS", "VALID", "SERIAL NUMBER", "VENDOR"], &rows);
+}
+
+fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
+    let license = find(connect::daemon(out)?.licenses(None)?, target)?;
+    out.json(&json!({ "license": license }));
+    let name = out.look(Look::Strong, &describe::product(&license));
+    out.line(&name);
+    let licensed = license.status.is_licensed();
+    let sentence =
+        out.look(if licensed { Look::Good } else { Look::Warning }, license.status.sentence());
+    out.line(format!("  {sentence}"));
+    let mut fields = describe::fields(&license, SystemClock.now());
+    let since = text::date_and_time(license.since);
+    fields.push((if license.certificate.is_some() { "Certificate of" } else { "Ended" }, since));
+    fields.push(("Activation", format!("{} (revision {})", license.activation, license.revision)));
+    out.fields(&fields);
+    Ok(Exit::Done)
+}
+
+/// The license that `target` names; one that is in force before those that ended.
+fn find(licenses: Vec<License>, target: &str) -> Result<License, Failure> {
+    let rate = |license: &License| {
+        let named = license.activation.to_string() == target.trim()
+            || choose::same_serial(target, license.serial.as_str());
+        if named {
+            return Match::Exact;
+        }
+        let by_product = choose::matches(target, &license.product, &license.product_name);
+        let opened = license.opens.iter().map(|id| choose::matches(target, id, "")).max();
+        by_product.max(opened.unwrap_or(Match::None))
+    };
+    let mut found = choose::best(licenses, rate);
+    if found.len() > 1 && found.iter().any(|l| l.status.is_licensed()) {
+        found.retain(|l| l.status.is_licensed());
+    }
+    if found.len() > 1 && found.iter().all(|l| l.serial == found[0].serial) {
+        found.sort_by_key(|l| std::cmp::Reverse(l.since));
+        found.truncate(1);
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Failure::new(
+            Exit::NotFound,
+            "not_found",
+            format!("no license of this computer is called {}", quoted(target)),
+        )
+        .advice("See what there is with\n    claviger license list")),
+        _ => {
+            let choices: Vec<String> = found.iter().map(|l| l.serial.to_string()).collect();
+            let named: Vec<String> =
+                found.iter().map(|l| format!("{} ({})", clean(&l.product_name), l.serial)).collect();
+            let mut failure = Failure::new(
+                Exit::Ambiguous,
+                "not_found",
+                format!("{} could be {}", quoted(target), text::list(&named).replace(" and ", " or ")),
+            )
+            .advice("Give the serial number.");
+            failure.more.insert("choices".into(), json!(choices));
+            Err(failure)
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Starting this user's daemon: through systemd where its unit is installed, otherwise by the documented spawn, which is
+//! `clavigerd` from beside this program or from `PATH`, in a session of its own, its output in the log.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::logs;
+
+/// The daemon's program.
+pub const PROGRAM: &str = "clavigerd";
+/// Its unit.
+pub const UNIT: &str = "clavigerd.service";
+/// How long a daemon may take until it answers; it needs a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long another daemon, started at the same time, may take after ours has made way for it.
+const RACE: Duration = Duration::from_secs(2);
+
+/// Starts the daemon and waits until it answers; says how it was started.
+///
+/// # Errors
+/// [`Failure`] with the end of the daemon's log.
+pub fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
+    if endpoint.scope() == Scope::User && unit_installed() && systemctl(&["start", UNIT]).is_ok() {
+        let manager = wait(endpoint, None, PATIENCE)?;
+        return Ok((manager, format!("(systemd unit {UNIT} of this user)")));
+    }
+    let program = find()?;
+    let log = logs::file(endpoint).ok_or(ManagerError::NoPlace)?;
+    let begun = log.metadata().map_or(0, |found| found.len());
+    let out = logs::open(&log)?;
+    let errors = out.try_clone().map_err(|e| Failure::storage("The daemon's log cannot be written", &e))?;
+    let this = std::env::current_exe()
+        .map_err(|e| Failure::new(Exit::Daemon, "daemon_not_started", "this program cannot find itself").because(&e))?;
+    let mut command = Command::new(this);
+    // Through ourselves: leaving the session needs a step between fork and exec.
+    command.args(["daemon", "run", "--detach"]).arg(&program).stdin(Stdio::null()).stdout(out).stderr(errors);
+    command.current_dir("/");
+    if let Some(home) = claviger_client::platform::home_override() {
+        command.env("CLAVIGER_HOME", home);
+    }
+    let mut child = command.spawn().map_err(|e| not_started(&program).because(&e))?;
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        if let Ok(status) = child.wait() {
+            let _ = sender.send(status);
+        }
+    });
+    match wait(endpoint, Some(&ended), PATIENCE) {
+        Ok(manager) => Ok((manager, format!("(log: {})", log.display()))),
+        Err(mut failure) => {
+            let grown = log.metadata().is_ok_and(|found| found.len() != begun);
+            let lines = if grown { logs::last_lines(&log, 5).unwrap_or_default() } else { Vec::new() };
+            failure.causes.extend(lines);
+            Err(failure.advice(format!(
+                "The whole log is {}. To see the daemon start before your eyes:\n    claviger daemon run",
+                log.display()
+            )))
+        }
+    }
+}
+
+/// Tries the socket until it answers, the daemon ends or time is up.
+fn wait(
+    endpoint: &Endpoint,
+    ended: Option<&mpsc::Receiver<ExitStatus>>,
+    patience: Duration,
+) -> Result<Manager, Failure> {
+    let mut deadline = Instant::now() + patience;
+    let mut status: Option<ExitStatus> = None;
+    let mut pause = Duration::from_millis(2);
+    // Without a child to wait for, its end is an event that never comes.
+    let (_never, silent) = mpsc::channel();
+    loop {
+        match Manager::connect(endpoint) {
+            Ok(mut manager) => {
+                // A socket that systemd holds open answers only when the daemon behind it does.
+                manager.status()?;
+                return Ok(manager);
+            }
+            Err(ManagerError::NotRunning { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let what = match status {
+                Some(status) => format!("the daemon ended at once ({status})"),
+                None => format!("the daemon did not answer within {} seconds", patience.as_secs()),
+            };
+            return Err(Failure::new(Exit::Daemon, "daemon_not_started", what));
+        }
+        let event = match (&status, ended) {
+            (None, Some(ended)) => ended.recv_timeout(pause.min(left)),
+            _ => silent.recv_timeout(pause.min(left)),
+        };
+        match event {
+            Ok(found) => {
+                status = Some(found);
+                deadline = deadline.min(Instant::now() + RACE);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The daemon's program: beside this one, or in `PATH`.
+///
+/// # Errors
+/// [`Failure`] when there is none.
+pub fn find() -> Result<PathBuf, Failure> {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).filter(|p| p.is_absolute()).map(|folder| folder.join(PROGRAM));
+    beside.into_iter().chain(in_path).find(|program| is_program(program)).ok_or_else(|| {
+        Failure::new(
+            Exit::Daemon,
+            "daemon_not_installed",
+            "the daemon’s program clavigerd is neither beside this program nor in PATH",
+        )
+        .advice("Install Claviger’s daemon, or put clavigerd into the same folder as claviger.")
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn not_started(program: &Path) -> Failure {
+    Failure::new(Exit::Daemon, "daemon_not_started", format!("{} could not be started", program.display()))
+}
+
+/// Becomes the daemon: in this terminal, or in a session of its own.
+///
+/// # Errors
+/// [`Failure`] when it cannot be started; otherwise it does not return.
+pub fn become_daemon(program: &Path, arguments: &[OsString], detach: bool) -> Failure {
+    if detach {
+        // Fails only for the leader of a process group, which a spawned child is not.
+        let _ = rustix::process::setsid();
+    }
+    let mut command = Command::new(program);
+    if let Some(home) = claviger_client::platform::home_override() {
+        command.env("CLAVIGER_HOME", home);
+    }
+    let error = command.args(arguments).exec();
+    not_started(program).because(&error)
+}
+
+/// Whether systemd knows a unit of this user's daemon and there is a user manager to start it.
+#[must_use]
+pub fn unit_installed() -> bool {
+    has_user_manager() && systemctl(&["cat", UNIT]).is_ok()
+}
+
+/// Whether a systemd of this user runs.
+#[must_use]
+pub fn has_user_manager() -> bool {
+    let runtime = Path::new("/run/user").join(rustix::process::getuid().as_raw().to_string());
+    runtime.join("systemd/private").exists()
+}
+
+/// Runs `systemctl --user`; gives what it said when it failed.
+///
+/// # Errors
+/// What systemctl said.
+pub fn systemctl(arguments: &[&str]) -> Result<String, String> {
+    let done = Command::new("systemctl")
+        .arg("--user")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if done.status.success() { Ok(said(&done.stdout)) } else { Err(said(&done.stderr)) }
+}

@@ -1,0 +1,112 @@
+//! Vendors' profiles as they lie on disk: to notice a mistyped serial number before anything else is done, and to
+//! check a certificate without the daemon.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use claviger_client::platform::Places;
+use claviger_protocol::documents::{Document, VendorProfile};
+use claviger_protocol::ids::VendorId;
+use claviger_protocol::serial::{Serial, TypedCodeError};
+
+/// Where installers put the profiles of the plug-ins that they install.
+const SHIPPED: &str = "/usr/share/claviger/vendors";
+
+/// A vendor's profile that verifies.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What it says.
+    pub profile: VendorProfile,
+    /// The file's text.
+    pub text: String,
+}
+
+/// At most `most` bytes of a file as text.
+///
+/// # Errors
+/// When it cannot be read, is longer, or is not text.
+pub fn read_text(path: &Path, most: usize) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind};
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(Error::from(ErrorKind::IsADirectory));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not text"))
+}
+
+/// Every profile that can be read here: the stores', then the installers'. A vendor is listed once.
+#[must_use]
+pub fn known() -> Vec<Known> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for store in Places::of_process().stores {
+        files.extend(entries(&store.path).into_iter().map(|vendor| vendor.join("vendor.clvprofile")));
+    }
+    if claviger_client::platform::home_override().is_none() {
+        let shipped = entries(Path::new(SHIPPED)).into_iter();
+        files.extend(shipped.filter(|f| f.extension().is_some_and(|e| e == "clvprofile")));
+    }
+    let mut found: Vec<Known> = Vec::new();
+    for file in files {
+        let Ok(text) = read_text(&file, VendorProfile::MAX_LEN) else { continue };
+        let Ok((profile, _)) = VendorProfile::verify(&text) else { continue };
+        if found.iter().all(|k| k.profile.iss != profile.iss) {
+            found.push(Known { profile, text });
+        }
+    }
+    found
+}
+
+/// What is in a folder, sorted; nothing when it cannot be read.
+#[must_use]
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .take(20_000)
+        .collect();
+    found.sort();
+    found
+}
+
+/// A serial number as far as the profiles on disk can tell.
+#[derive(Debug)]
+pub enum Typed {
+    /// It was typed correctly, or is a shop's own.
+    Good(Serial),
+    /// No known vendor has its prefix: the daemon will ask.
+    Untold,
+}
+
+/// Looks for a mistake in a typed serial number.
+///
+/// # Errors
+/// [`TypedCodeError`] when it looks like one of a known vendor and is none.
+pub fn read_serial(
+    typed: &str,
+    vendor: Option<&VendorId>,
+    known: &[Known],
+) -> Result<Typed, TypedCodeError> {
+    if let Some(named) = vendor {
+        let Some(vendor) = known.iter().find(|k| k.profile.iss == *named) else { return Ok(Typed::Untold) };
+        return Serial::parse_any(typed, &vendor.profile.prefix).map(Typed::Good);
+    }
+    let mut mistake = None;
+    for vendor in known.iter().filter(|k| Serial::looks_native(typed, &k.profile.prefix)) {
+        match Serial::parse(typed, &vendor.profile.prefix) {
+            Ok(serial) => return Ok(Typed::Good(serial)),
+            Err(error) => mistake = Some(error),
+        }
+    }
+    match mistake {
+        Some(error) => Err(error),
+        None => Serial::foreign(typed).map(|_| Typed::Untold),
+    }
+}
