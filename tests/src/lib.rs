@@ -1,1 +1,50 @@
-//! End-to-end tests over real processes.
+//! The harness of the end-to-end tests: real processes in a private home, on random addresses, with nothing of the
+//! person's own environment. What a test waits for is an event (a line, a datagram, an end of process), never a delay.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`programs`] | where the programs under test are |
+//! | [`process`] | starting, watching and ending them |
+//! | [`world`] | one vendor with its server, and the machines of its customers |
+//! | [`machine`] | one computer: its machine id, its daemon, its command line |
+//! | [`proxy`] | stands before a server, at an address that stays, and lets everything go wrong that can |
+//! | [`tls`] | certificates, good and bad |
+//! | [`vendor`] | a vendor made of nothing but keys, whose server says whatever a test wants |
+//! | [`device`] | requests signed without a daemon, for two hundred machines at once |
+//! | [`http`] | a small blocking HTTP client and server |
+//! | [`varlink`] | the daemon's socket, byte by byte |
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is how it reports"
+)]
+
+pub mod device;
+pub mod http;
+pub mod machine;
+pub mod process;
+pub mod programs;
+pub mod proxy;
+pub mod tls;
+pub mod varlink;
+pub mod vendor;
+pub mod world;
+
+pub use machine::Machine;
+pub use process::Done;
+pub use world::{License, World};
+
+/// Whether the long suites were asked for (`cargo xtask test --slow`).
+#[must_use]
+pub fn slow() -> bool {
+    std::env::var_os("CLAVIGER_TEST_SLOW").is_some()
+}
+
+/// Random bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn random_hex(bytes: usize) -> String {
+    let mut buffer = vec![0u8; bytes];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut buffer).unwrap();
+    data_encoding::HEXLOWER.encode(&buffer)
+}

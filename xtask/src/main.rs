@@ -1,2 +1,64 @@
-//! Developer commands: demo, test, check, bench, dist.
-fn main() {}
+//! Developer commands, typed as `cargo xtask …`. This file reads the arguments; each command has a file of its own.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod bench;
+mod check;
+mod demo;
+mod dist;
+mod outcome;
+mod shell;
+mod test;
+mod tools;
+mod watchdog;
+
+use std::process::ExitCode;
+
+use shell::Failure;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  demo [--keep]      build, then run the main job once over real processes: issue, activate, check, deactivate
+                     --keep leaves server and daemon running and prints the next commands to type
+  test [--core] [--slow] [--install] [FILTER]
+                     run every test; the last line says how many passed and failed
+                     --core      only what needs nothing but Rust and a C compiler
+                     --slow      the long suites too (1,000 kill cycles and more)
+                     --install   install what is missing (Debian; done without asking when run as root)
+                     FILTER      only tests whose name contains this
+  check [--install]  formatting, clippy, licences and bans, documentation, generated files
+  bench [--json] [FILTER]
+                     build for release and print every figure beside its floor and its goal
+  dist               release programs, C library, header, man pages and completions into dist/
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next();
+    let rest: Vec<String> = args.collect();
+    if rest.iter().any(|a| a == "--help" || a == "-h") {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let done = match command.as_deref() {
+        Some("demo") => demo::run(&rest),
+        Some("test") => test::run(&rest),
+        Some("check") => check::run(&rest),
+        Some("bench") => bench::run(&rest),
+        Some("dist") => dist::run(&rest),
+        None | Some("--help" | "-h" | "help") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => Err(Failure::new(format!("there is no command “{other}”\n\n{USAGE}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.is_quiet() {
+                eprintln!("\nxtask: {failure}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

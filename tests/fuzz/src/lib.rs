@@ -1,0 +1,203 @@
+//! What the fuzz targets do, as ordinary functions from bytes: libFuzzer calls them on nightly, and
+//! `tests/tests/fuzz_replay.rs` calls them with the committed corpora on stable.
+//!
+//! A target must not panic, and asserts what must hold for everything that its parser accepts: mostly that it has one
+//! meaning, which survives being written and read again.
+
+#[path = "../../../protocol/tests/common/mod.rs"]
+mod common;
+
+use std::fmt::Debug;
+
+use claviger_protocol::clock::Date;
+use claviger_protocol::documents::{
+    ActivationCertificate, Answer, Document, DocumentError, KeyInHeader, Keyset, Manifest, Receipt, Request,
+    Sunset, TrustAnchor, VendorProfile, sign,
+};
+use claviger_protocol::http::{AnswerBody, HealthBody, KeysetBody, ManifestBody, Problem, RequestBody};
+use claviger_protocol::ids::{DeviceName, MachineId, ProductId, VendorId};
+use claviger_protocol::ipc::{
+    ActivateReply, AddVendorReply, CallError, DeactivateReply, DoctorReply, GetStatusReply, LicensesReply,
+    ListVendorsReply, Method, RenameMachineReply, ShowMachineReply,
+};
+use claviger_protocol::json::from_slice_strict;
+use claviger_protocol::keys::{KeyId, PublicKey, SigningKey};
+use claviger_protocol::serial::{Prefix, Serial};
+use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
+use common::documents as example;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A target: its name, which is that of its corpus folder, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target of this file.
+pub const TARGETS: &[Target] = &[
+    ("document", document),
+    ("document_header", document_header),
+    ("document_content", document_content),
+    ("vendor_profile", vendor_profile),
+    ("typed_codes", typed_codes),
+    ("ipc_frame", ipc_frame),
+    ("http_body", http_body),
+];
+
+/// A document in compact form, of the kind that the first byte chooses, as a stranger would send it.
+pub fn document(data: &[u8]) {
+    let Some((kind, Ok(text))) = split(data) else { return };
+    if let Err(error) = verify(kind, text) {
+        assert!(!error.code().is_empty() && !error.to_string().is_empty());
+    }
+}
+
+/// Any header over good content, signed with the right key: only the right header is believed.
+pub fn document_header(data: &[u8]) {
+    let text =
+        common::sign_raw(data, common::payload_of(&example::perpetual()).as_bytes(), &common::issuing());
+    if ActivationCertificate::verify(&text, &example::keyset()).is_ok() {
+        let header: serde_json::Value = from_slice_strict(data).expect("a believed header is strict JSON");
+        assert_eq!(header["alg"], "EdDSA");
+        assert_eq!(header["typ"], ActivationCertificate::TYP);
+        assert_eq!(header["kid"], common::issuing().id().as_str());
+        assert!(header.get("crit").is_none());
+    }
+}
+
+/// Any content of the kind that the first byte chooses, signed with the right key: what is believed means the same when
+/// it is written again.
+pub fn document_content(data: &[u8]) {
+    fn round_trip<D: Document + PartialEq + Debug>(
+        payload: &[u8],
+        key: &SigningKey,
+        carried: KeyInHeader,
+        verify: impl Fn(&str) -> Result<D, DocumentError>,
+    ) {
+        let mut header = common::header_of::<D>(key);
+        if carried == KeyInHeader::Carried {
+            header.pop();
+            header += &format!(r#","jwk":{{"kty":"OKP","crv":"Ed25519","x":"{}"}}}}"#, key.public());
+        }
+        if let Ok(document) = verify(&common::sign_raw(header.as_bytes(), payload, key)) {
+            let again = verify(&sign(&document, key, carried)).expect("what was believed is believed again");
+            assert_eq!(again, document);
+        }
+    }
+    use KeyInHeader::{Carried, Named};
+    let Some((&kind, payload)) = data.split_first() else { return };
+    let (root, issuing, device, vendor) =
+        (common::root(), common::issuing(), common::device(), common::vendor());
+    let keyset = example::keyset();
+    match kind % 8 {
+        0 => round_trip(payload, &root, Named, |t| VendorProfile::verify(t).map(|(profile, _)| profile)),
+        1 => round_trip(payload, &root, Named, |t| Keyset::verify(t, &anchor())),
+        2 => round_trip(payload, &issuing, Named, |t| ActivationCertificate::verify(t, &keyset)),
+        3 => round_trip(payload, &issuing, Named, |t| Manifest::verify(t, &keyset)),
+        4 => round_trip(payload, &root, Named, |t| Sunset::verify(t, &anchor())),
+        5 => round_trip(payload, &device, Carried, |t| Request::verify(t, &vendor).map(|(r, ..)| r)),
+        6 => round_trip(payload, &device, Carried, |t| Receipt::verify(t, &vendor).map(|(r, _)| r)),
+        _ => {
+            let request = example::request_hash(&example::activate_request());
+            round_trip(payload, &issuing, Named, |t| Answer::verify(t, &keyset, &request, device.id()));
+        }
+    }
+}
+
+/// A vendor profile as the daemon finds it in a file, and as a plug-in finds it in itself.
+pub fn vendor_profile(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let compiled_in = TrustAnchor::compiled_in(text);
+    if let Ok((profile, keyset)) = VendorProfile::verify(text) {
+        let (anchor, same, keyset_too) = compiled_in.expect("what verifies can be compiled in");
+        assert_eq!((same, keyset_too), (profile, keyset.clone()));
+        assert_eq!(anchor.least_keyset, keyset.number);
+    }
+}
+
+/// What a person types or pastes: serial numbers, unlock codes, prefixes, ids, names, dates.
+pub fn typed_codes(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let prefix = common::prefix();
+    if let Ok(serial) = Serial::parse_any(text, &prefix) {
+        assert_eq!(Serial::try_from(serial.as_str().to_owned()).as_ref(), Ok(&serial));
+        assert_eq!(Serial::parse_any(serial.as_str(), &prefix).as_ref(), Ok(&serial));
+    }
+    for serial in [common::serial(), Serial::foreign("AB12CD34").expect("a shop's serial number")] {
+        if let Ok(code) = UnlockCode::parse(text, &serial) {
+            assert!(UnlockCode::parse(code.reveal(), &serial).is_ok_and(|again| again == code));
+            let key = unlock_key(&common::vendor(), &serial, Some(&code));
+            assert_eq!(key.id(), &key.public().id());
+        }
+    }
+    let name = DeviceName::lossy(text);
+    assert_eq!(name.as_str().parse::<DeviceName>().as_ref(), Ok(&name));
+    same::<Prefix>(text);
+    same::<VendorId>(text);
+    same::<ProductId>(text);
+    same::<MachineId>(text);
+    same::<Date>(text);
+    same::<KeyId>(text);
+    let _ = (PublicKey::try_from(text.to_owned()), UnlockProof::try_from(text.to_owned()));
+}
+
+/// A frame of the daemon's Varlink interface, without its NUL, in both directions.
+pub fn ipc_frame(data: &[u8]) {
+    if let Some(call) = json::<Method>(data) {
+        let _ = format!("{call:?}");
+    }
+    if let Some(error) = json::<CallError>(data) {
+        let _ = (error.code(), error.advice(), error.to_string());
+    }
+    let _ = (json::<GetStatusReply>(data), json::<ListVendorsReply>(data), json::<AddVendorReply>(data));
+    let _ = (json::<LicensesReply>(data), json::<ActivateReply>(data), json::<DeactivateReply>(data));
+    let _ = (json::<ShowMachineReply>(data), json::<RenameMachineReply>(data), json::<DoctorReply>(data));
+}
+
+/// A body of the activation server's HTTP interface, in both directions.
+pub fn http_body(data: &[u8]) {
+    let _ = (json::<RequestBody>(data), json::<AnswerBody>(data), json::<KeysetBody>(data));
+    let _ = (json::<ManifestBody>(data), json::<HealthBody>(data));
+    if let Some(problem) = json::<Problem>(data) {
+        assert!((400..600).contains(&problem.code.http_status()));
+    }
+}
+
+fn verify(kind: u8, text: &str) -> Result<(), DocumentError> {
+    let (keyset, vendor) = (example::keyset(), common::vendor());
+    match kind % 8 {
+        0 => VendorProfile::verify(text).map(drop),
+        1 => Keyset::verify(text, &anchor()).map(drop),
+        2 => ActivationCertificate::verify(text, &keyset).map(drop),
+        3 => Manifest::verify(text, &keyset).map(drop),
+        4 => Sunset::verify(text, &anchor()).map(drop),
+        5 => Request::verify(text, &vendor).map(drop),
+        6 => Receipt::peek(text).and(Receipt::verify(text, &vendor).map(drop)),
+        _ => {
+            let request = example::request_hash(&example::activate_request());
+            Answer::peek_keyset(text)?;
+            Answer::verify(text, &keyset, &request, common::device().id()).map(drop)
+        }
+    }
+}
+
+fn anchor() -> TrustAnchor {
+    example::profile().anchor(0)
+}
+
+fn split(data: &[u8]) -> Option<(u8, Result<&str, std::str::Utf8Error>)> {
+    data.split_first().map(|(kind, rest)| (*kind, std::str::from_utf8(rest)))
+}
+
+/// Reads a `T` and checks that writing and reading it again changes nothing.
+fn json<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) -> Option<T> {
+    let value: T = from_slice_strict(data).ok()?;
+    let text = serde_json::to_vec(&value).expect("what was read can be written");
+    assert_eq!(from_slice_strict::<T>(&text).expect("and read again"), value);
+    Some(value)
+}
+
+/// Reads a `T` from text and checks that its own spelling reads as the same.
+fn same<T: std::str::FromStr<Err: Debug> + ToString + PartialEq + Debug>(text: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        assert_eq!(value.to_string().parse::<T>().expect("its own spelling is valid"), value);
+    }
+}

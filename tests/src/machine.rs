@@ -1,0 +1,240 @@
+//! One computer of a customer: its own home, its own daemon, its own command line, and with [`Machine::second`] its own
+//! `/etc/machine-id`, bound over the real one in a mount namespace. For Claviger it is another machine.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::process::{self, Done, Running};
+use crate::programs;
+use crate::varlink::Connection;
+use crate::world::License;
+
+/// A computer, or a user of one.
+#[derive(Debug)]
+pub struct Machine {
+    /// What `CLAVIGER_HOME` says.
+    pub home: PathBuf,
+    programs: Option<PathBuf>,
+    machine_id: Option<PathBuf>,
+    user: Option<u32>,
+    /// Added to every command's environment.
+    pub env: Vec<(String, String)>,
+    /// The daemon, while it runs.
+    pub daemon: Option<Running>,
+}
+
+impl Machine {
+    /// The computer that the test runs on.
+    #[must_use]
+    pub fn this(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        // A home is private, whatever umask the test was started with.
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let home = folder.join("h");
+        Self { home, programs: None, machine_id: None, user: None, env: Vec::new(), daemon: None }
+    }
+
+    /// Another computer, with a random machine id.
+    #[must_use]
+    pub fn second(folder: &Path) -> Self {
+        Self::with_id(folder, &crate::random_hex(16))
+    }
+
+    /// Another computer, with this machine id.
+    #[must_use]
+    pub fn with_id(folder: &Path, id: &str) -> Self {
+        let mut machine = Self::this(folder);
+        let file = folder.join("machine-id");
+        std::fs::write(&file, format!("{id}\n")).unwrap();
+        machine.machine_id = Some(file);
+        machine
+    }
+
+    /// The same computer for another user, who has a home and the programs of his own.
+    #[must_use]
+    pub fn user(folder: &Path, user: u32) -> Self {
+        let mut machine = Self::this(folder);
+        let programs = folder.join("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        for name in ["claviger", "clavigerd"] {
+            let _copied = programs::copy_for_everyone(name, &programs);
+        }
+        std::fs::create_dir_all(&machine.home).unwrap();
+        for path in [folder, &machine.home, &programs] {
+            std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
+        }
+        machine.programs = Some(programs);
+        machine.user = Some(user);
+        machine
+    }
+
+    /// A command on this computer, in an environment of its own.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let path =
+            self.programs.as_ref().map_or_else(|| programs::path(program), |folder| folder.join(program));
+        let mut words: Vec<String> = Vec::new();
+        if let Some(file) = &self.machine_id {
+            words.push("unshare".to_owned());
+            if !rustix::process::geteuid().is_root() {
+                words.push("--map-root-user".to_owned());
+            }
+            words.push("--mount".to_owned());
+            let bind = "mount --bind \"$0\" /etc/machine-id && exec \"$@\"";
+            words.extend(["sh".to_owned(), "-c".to_owned(), bind.to_owned(), file.display().to_string()]);
+        }
+        if let Some(user) = self.user {
+            words.extend(["setpriv", "--clear-groups"].map(str::to_owned));
+            words.extend([format!("--reuid={user}"), format!("--regid={user}")]);
+        }
+        words.push(path.display().to_string());
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8")
+            .env("HOME", self.home.parent().unwrap())
+            .env("CLAVIGER_HOME", &self.home)
+            .envs(self.env.iter().cloned())
+            .current_dir("/");
+        command
+    }
+
+    /// `claviger …`
+    #[must_use]
+    pub fn claviger(&self, arguments: &[&str]) -> Done {
+        self.claviger_with(arguments, "")
+    }
+
+    /// `claviger …`, with something on its standard input.
+    #[must_use]
+    pub fn claviger_with(&self, arguments: &[&str], input: &str) -> Done {
+        process::run(self.command("claviger").args(arguments), input)
+    }
+
+    /// `claviger --json …`, which has to succeed; its value.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        self.claviger(&[&["--json"], arguments].concat()).ok().json()
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub fn start_daemon(&mut self) {
+        let started = self.try_start_daemon(&[]);
+        self.daemon =
+            Some(started.unwrap_or_else(|(status, said)| panic!("the daemon ended: {status}\n{said}")));
+    }
+
+    /// Starts the daemon with more environment; gives how it ended if it is never ready.
+    ///
+    /// # Errors
+    /// Its end, and what it said.
+    pub fn try_start_daemon(
+        &self,
+        env: &[(&str, &str)],
+    ) -> Result<Running, (std::process::ExitStatus, String)> {
+        let mut command = self.command("clavigerd");
+        command.envs(env.iter().copied());
+        Running::start_service(&mut command, self.home.parent().unwrap())
+    }
+
+    /// Ends the daemon as a service manager does.
+    pub fn stop_daemon(&mut self) {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        let status = daemon.terminate();
+        assert!(status.success(), "the daemon ended with {status}\n{}", daemon.output());
+    }
+
+    /// Kills the daemon.
+    pub fn kill_daemon(&mut self) {
+        self.daemon.take().expect("the daemon runs").kill();
+    }
+
+    /// The running daemon.
+    #[must_use]
+    pub fn daemon(&mut self) -> &mut Running {
+        self.daemon.as_mut().expect("the daemon runs")
+    }
+
+    /// The daemon's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("run/daemon.sock")
+    }
+
+    /// The folder of certificates.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.home.join("certs")
+    }
+
+    /// A connection to the daemon.
+    #[must_use]
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.socket()).unwrap()
+    }
+
+    /// `claviger vendor add`
+    pub fn add_vendor(&self, profile: &Path) {
+        let _said = self.claviger(&["vendor", "add", profile.to_str().unwrap()]).ok();
+    }
+
+    /// `claviger activate`, the unlock code on standard input.
+    #[must_use]
+    pub fn activate(&self, license: &License) -> Done {
+        self.activate_with(license, &[])
+    }
+
+    /// `claviger activate` with more arguments.
+    #[must_use]
+    pub fn activate_with(&self, license: &License, more: &[&str]) -> Done {
+        let arguments = [&["activate", &license.serial, "--unlock-code-stdin"], more].concat();
+        self.claviger_with(&arguments, &format!("{}\n", license.unlock_code))
+    }
+
+    /// The status word of a product, from the files alone.
+    #[must_use]
+    pub fn status_of(&self, product: &str) -> String {
+        let done = self.claviger(&["--json", "check", product]);
+        let answer = done.json();
+        let licensed = answer["licensed"].as_bool().unwrap_or_else(|| panic!("{done}"));
+        assert_eq!(done.code == Some(0), licensed, "{done}");
+        answer["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether a new process finds the product licensed.
+    #[must_use]
+    pub fn is_licensed(&self, product: &str) -> bool {
+        self.status_of(product).starts_with("licensed")
+    }
+}
+
+/// Every file below a folder.
+#[must_use]
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Copies a folder as it is.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}

@@ -1,0 +1,290 @@
+//! One vendor with its activation server behind a [`Proxy`], and the machines of its customers, all in one temporary
+//! folder that goes when the test is over.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use claviger_protocol::documents::{TrustAnchor, VendorProfile};
+use claviger_protocol::ids::VendorId;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::Client;
+use crate::machine::Machine;
+use crate::process::{self, Done, Running};
+use crate::programs;
+use crate::proxy::Proxy;
+
+/// The product that [`World::new`] puts into the catalogue.
+pub const PRODUCT: &str = "com.example.synth";
+/// Its name.
+pub const PRODUCT_NAME: &str = "Solstice";
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// What a customer gets.
+#[derive(Debug, Clone)]
+pub struct License {
+    /// The serial number.
+    pub serial: String,
+    /// The unlock code.
+    pub unlock_code: String,
+}
+
+/// A vendor, its server, its customers.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    /// Stands at the address that the vendor profile names.
+    pub proxy: Proxy,
+    /// The vendor's id.
+    pub vendor: VendorId,
+    server: Option<Running>,
+    machines: std::cell::Cell<u32>,
+}
+
+impl World {
+    /// A vendor with one product and a running server.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut world = Self::without_server();
+        world.start_server();
+        world
+    }
+
+    /// The same before its server is started for the first time.
+    #[must_use]
+    pub fn without_server() -> Self {
+        let folder = tempfile::Builder::new().prefix("cv").tempdir().unwrap();
+        // Other users of a test reach their own folders in it.
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let proxy = Proxy::start(None);
+        let world = Self {
+            folder,
+            proxy,
+            vendor: "com.example".parse().unwrap(),
+            server: None,
+            machines: std::cell::Cell::new(0),
+        };
+        let url = format!("http://{}", world.proxy.address);
+        let root = world.path("root-keys");
+        let arguments = [
+            "init",
+            "--vendor",
+            "com.example",
+            "--name",
+            "Example Audio",
+            "--prefix",
+            "SOL",
+            "--url",
+            &url,
+            "--root-keys",
+            root.to_str().unwrap(),
+            "--passphrase-stdin",
+        ];
+        let _said = world.server_with(&arguments, &format!("{PASSPHRASE}\n")).ok();
+        let _said = world.server(&["product", "add", PRODUCT, "--name", PRODUCT_NAME]).ok();
+        world
+    }
+
+    /// A path in the world's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The server's data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path("server")
+    }
+
+    /// The vendor profile.
+    #[must_use]
+    pub fn profile(&self) -> PathBuf {
+        self.data().join("vendor.clvprofile")
+    }
+
+    /// What a plug-in with the profile compiled in believes, and its first keyset.
+    #[must_use]
+    pub fn anchor(&self) -> (TrustAnchor, String) {
+        let text = std::fs::read_to_string(self.profile()).unwrap();
+        let (profile, keyset) = VendorProfile::verify(&text).unwrap();
+        (profile.anchor(keyset.number), profile.keyset)
+    }
+
+    fn server_command(&self) -> Command {
+        let mut command = Command::new(programs::path("claviger-server"));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
+            .current_dir(self.folder.path());
+        command.arg("--data").arg(self.data());
+        command
+    }
+
+    /// `claviger-server …`
+    #[must_use]
+    pub fn server(&self, arguments: &[&str]) -> Done {
+        self.server_with(arguments, "")
+    }
+
+    /// `claviger-server …`, with something on its standard input.
+    #[must_use]
+    pub fn server_with(&self, arguments: &[&str], input: &str) -> Done {
+        process::run(self.server_command().args(arguments), input)
+    }
+
+    /// `claviger-server --json …`, which has to succeed; its value.
+    #[must_use]
+    pub fn server_json(&self, arguments: &[&str]) -> Value {
+        self.server(&[&["--json"], arguments].concat()).ok().json()
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start_server(&mut self) {
+        self.start_server_with(&[]);
+    }
+
+    /// The same with more environment.
+    pub fn start_server_with(&mut self, env: &[(&str, &str)]) {
+        let file = self.path(&format!("address-{}", crate::random_hex(4)));
+        let mut command = self.server_command();
+        command.envs(env.iter().copied());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--address-file"]).arg(&file);
+        let started = Running::start_service(&mut command, self.folder.path());
+        let running = started.unwrap_or_else(|(status, said)| panic!("the server ended: {status}\n{said}"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let address: SocketAddr = text.trim().trim_start_matches("http://").parse().unwrap();
+        self.proxy.set_upstream(Some(address));
+        self.server = Some(running);
+        std::fs::write(self.path("address"), address.to_string()).unwrap();
+    }
+
+    /// Where the server itself listens, behind the proxy.
+    #[must_use]
+    pub fn server_address(&self) -> SocketAddr {
+        std::fs::read_to_string(self.path("address")).unwrap().parse().unwrap()
+    }
+
+    /// A connection to the server itself.
+    #[must_use]
+    pub fn http(&self) -> Client {
+        Client::connect(self.server_address())
+    }
+
+    /// The running server.
+    #[must_use]
+    pub fn running_server(&mut self) -> &mut Running {
+        self.server.as_mut().expect("the server runs")
+    }
+
+    /// Ends the server as a service manager does.
+    pub fn stop_server(&mut self) {
+        self.proxy.set_upstream(None);
+        let mut server = self.server.take().expect("the server runs");
+        let status = server.terminate();
+        assert!(status.success(), "the server ended with {status}\n{}", server.output());
+    }
+
+    /// Kills the server.
+    pub fn kill_server(&mut self) {
+        self.proxy.set_upstream(None);
+        self.server.take().expect("the server runs").kill();
+    }
+
+    /// Takes the server's process out, to kill it from another thread.
+    #[must_use]
+    pub fn take_server(&mut self) -> Running {
+        self.server.take().expect("the server runs")
+    }
+
+    /// Issues a license.
+    #[must_use]
+    pub fn issue(&self, seats: u32) -> License {
+        self.issue_with(&["--seats", &seats.to_string()])
+    }
+
+    /// Issues a license with these terms.
+    #[must_use]
+    pub fn issue_with(&self, terms: &[&str]) -> License {
+        let issued = self.server_json(&[&["license", "issue", PRODUCT], terms].concat());
+        license_of(&issued)
+    }
+
+    /// Issues licenses of one seat each.
+    #[must_use]
+    pub fn issue_many(&self, count: u32) -> Vec<License> {
+        (0..count).map(|_| self.issue(1)).collect()
+    }
+
+    /// The server's view of a license.
+    #[must_use]
+    pub fn show(&self, license: &License) -> Value {
+        self.server_json(&["license", "show", &license.serial])
+    }
+
+    /// How many seats of a license are taken.
+    #[must_use]
+    pub fn seats_taken(&self, license: &License) -> usize {
+        let shown = self.show(license);
+        shown["activations"].as_array().map_or_else(
+            || panic!("no activations in {shown}"),
+            |all| all.iter().filter(|a| a["ended"].is_null() && a["ended_at"].is_null()).count(),
+        )
+    }
+
+    fn next_folder(&self) -> PathBuf {
+        self.machines.set(self.machines.get() + 1);
+        self.path(&format!("m{}", self.machines.get()))
+    }
+
+    /// A home on the computer that the test runs on, with the daemon running and the vendor known.
+    #[must_use]
+    pub fn this_machine(&self) -> Machine {
+        self.ready(Machine::this(&self.next_folder()))
+    }
+
+    /// Another computer, with the daemon running, the vendor known and a name.
+    #[must_use]
+    pub fn machine(&self, name: &str) -> Machine {
+        let machine = self.ready(Machine::second(&self.next_folder()));
+        let _said = machine.claviger(&["machine", "rename", name]).ok();
+        machine
+    }
+
+    /// A home for a computer that is yet to be set up.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.next_folder()
+    }
+
+    /// Starts the daemon and makes the vendor known.
+    #[must_use]
+    pub fn ready(&self, mut machine: Machine) -> Machine {
+        machine.start_daemon();
+        machine.add_vendor(&self.profile());
+        machine
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Serial number and unlock code out of what `license issue` printed.
+#[must_use]
+pub fn license_of(issued: &Value) -> License {
+    let one = issued["licenses"].get(0).unwrap_or(issued);
+    let text = |name: &str| one[name].as_str().unwrap_or_else(|| panic!("no {name} in {issued}")).to_owned();
+    License { serial: text("serial"), unlock_code: text("unlock_code") }
+}
+
+/// Reads a file of the test's own.
+#[must_use]
+pub fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}

@@ -1,0 +1,262 @@
+//! `cargo xtask test`: every suite, what it needs, and what ran.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::outcome::{self, Outcome};
+use crate::shell::{self, Failure, Result};
+use crate::tools;
+
+/// What an end-to-end test file needs of the machine it runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Rust and a C compiler.
+    Nothing,
+    /// Linux with namespaces: machines with another machine id, disks of their own.
+    Namespaces,
+    /// Root: other users.
+    Root,
+    /// Python with the `varlink` package.
+    Python,
+}
+
+/// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
+const END_TO_END: &[(&str, Needs)] = &[
+    ("canary", Needs::Nothing),
+    ("disk", Needs::Namespaces),
+    ("forged_profile", Needs::Nothing),
+    ("hostile_documents", Needs::Nothing),
+    ("hostile_peers", Needs::Nothing),
+    ("journey", Needs::Nothing),
+    ("kill9", Needs::Nothing),
+    ("network", Needs::Nothing),
+    ("other_users", Needs::Root),
+    ("race", Needs::Nothing),
+    ("replace_machine", Needs::Namespaces),
+    ("restore", Needs::Nothing),
+    ("same_machine", Needs::Namespaces),
+    ("seats", Needs::Namespaces),
+    ("tls", Needs::Nothing),
+    ("varlink_python", Needs::Python),
+];
+
+/// The demo must be through in this time, once it is built.
+const DEMO_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Options {
+    core: bool,
+    slow: bool,
+    install: bool,
+    filter: Option<String>,
+}
+
+fn options(args: &[String]) -> Result<Options> {
+    let mut options = Options::default();
+    for arg in args {
+        match arg.as_str() {
+            "--core" => options.core = true,
+            "--slow" => options.slow = true,
+            "--install" => options.install = true,
+            other if other.starts_with('-') => {
+                return Err(Failure::new(format!("`test` does not know {other}; see cargo xtask --help")));
+            }
+            other => options.filter = Some(other.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+/// One line of the closing list.
+struct Line {
+    suite: String,
+    outcome: std::result::Result<Outcome, String>,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let options = options(args)?;
+    let files = listed_files()?;
+    let found = tools::ensure(!options.core, options.install || shell::is_root())?;
+    let begun = Instant::now();
+    let mut lines = Vec::new();
+
+    let mut units = shell::cargo();
+    units.args(["test", "--workspace", "--exclude", "claviger-tests", "--no-fail-fast"]);
+    units.args(&options.filter);
+    hermetic(&mut units);
+    lines.push(Line {
+        suite: "each package by itself".to_owned(),
+        outcome: Ok(outcome::cargo_test(&mut units)?),
+    });
+
+    let programs = match build_programs() {
+        Ok(folder) => Some(folder),
+        Err(failure) => {
+            let outcome = Outcome { failed: 1, failures: vec![failure.to_string()], ..Outcome::default() };
+            lines.push(Line { suite: "building the programs".to_owned(), outcome: Ok(outcome) });
+            None
+        }
+    };
+    if let Some(programs) = &programs {
+        end_to_end(&files, &options, programs, found.python.as_deref(), &mut lines)?;
+        if options.filter.as_deref().is_none_or(|filter| "demo".contains(filter)) {
+            lines.push(Line { suite: "demo".to_owned(), outcome: Ok(demo()?) });
+        }
+    }
+    close(&lines, options.slow, begun.elapsed())
+}
+
+/// The names in the table, after comparing them with the folder.
+fn listed_files() -> Result<Vec<(&'static str, Needs)>> {
+    for entry in std::fs::read_dir(shell::root().join("tests/tests"))? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+        if path.extension().is_some_and(|e| e == "rs")
+            && !END_TO_END.iter().any(|(listed, _)| *listed == name)
+        {
+            return Err(Failure::new(format!(
+                "tests/tests/{name}.rs is missing in the table of xtask/src/test.rs"
+            )));
+        }
+    }
+    Ok(END_TO_END.to_vec())
+}
+
+/// Nothing of the person's own settings reaches a test.
+fn hermetic(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_lowercase();
+        let ours = text.starts_with("claviger_");
+        if ours || text.starts_with("xdg_") || matches!(text.as_str(), "do_not_track" | "ssl_cert_file") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("RUST_BACKTRACE", "0");
+}
+
+/// Builds the three programs with fault points and puts them where no later build overwrites them.
+fn build_programs() -> Result<PathBuf> {
+    let mut build = shell::cargo();
+    build.args(["build", "-p", "claviger-server", "-p", "claviger-daemon", "-p", "claviger-cli"]);
+    build.args(["--features", "claviger-server/fault-points,claviger-daemon/fault-points"]);
+    shell::run(&mut build)?;
+    let target = shell::target_dir()?;
+    let folder = target.join("test-programs");
+    std::fs::create_dir_all(&folder)?;
+    for name in ["claviger-server", "clavigerd", "claviger"] {
+        let copy = folder.join(name);
+        let _absent = std::fs::remove_file(&copy);
+        std::fs::copy(target.join("debug").join(name), &copy)?;
+    }
+    Ok(folder)
+}
+
+fn end_to_end(
+    files: &[(&'static str, Needs)],
+    options: &Options,
+    programs: &Path,
+    python: Option<&Path>,
+    lines: &mut Vec<Line>,
+) -> Result<()> {
+    let mut run: Vec<&str> = Vec::new();
+    for (name, needs) in files {
+        let reason = match needs {
+            Needs::Nothing => None,
+            Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
+            _ if options.core => Some("not part of --core"),
+            Needs::Namespaces | Needs::Root | Needs::Python => None,
+        };
+        match reason {
+            Some(reason) => {
+                lines.push(Line { suite: format!("end to end: {name}"), outcome: Err(reason.to_owned()) });
+            }
+            None => run.push(name),
+        }
+    }
+    for name in run {
+        let mut tests = shell::cargo();
+        tests.args(["test", "-q", "-p", "claviger-tests", "--no-fail-fast", "--test", name]);
+        tests.args(&options.filter);
+        tests.args(["--", "--format", "pretty"]);
+        hermetic(&mut tests);
+        tests.env("CLAVIGER_TEST_PROGRAMS", programs);
+        if options.slow {
+            tests.env("CLAVIGER_TEST_SLOW", "1");
+        }
+        if let Some(python) = python {
+            tests.env("CLAVIGER_TEST_PYTHON", python);
+        }
+        let outcome = outcome::cargo_test(&mut tests)?;
+        lines.push(Line { suite: format!("end to end: {name}"), outcome: Ok(outcome) });
+    }
+    Ok(())
+}
+
+/// The demo as a newcomer runs it, against its time limit; building is not counted.
+fn demo() -> Result<Outcome> {
+    let mut build = shell::cargo();
+    build.args(["build", "-p", "claviger-server", "-p", "claviger-daemon", "-p", "claviger-cli"]);
+    shell::run(&mut build)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("demo").current_dir(shell::root());
+    hermetic(&mut command);
+    let begun = Instant::now();
+    let done = shell::run(&mut command);
+    let took = begun.elapsed();
+    let mut outcome = Outcome { took, ..Outcome::default() };
+    match done {
+        Ok(()) if took <= DEMO_LIMIT => outcome.passed = 1,
+        Ok(()) => {
+            outcome.failed = 1;
+            outcome.failures.push(format!("the demo took {:.1} s", took.as_secs_f64()));
+        }
+        Err(failure) => {
+            outcome.failed = 1;
+            outcome.failures.push(failure.to_string());
+        }
+    }
+    Ok(outcome)
+}
+
+/// Says what ran and what did not; the last line is the count.
+fn close(lines: &[Line], slow: bool, took: Duration) -> Result<()> {
+    shell::heading("\nWhat ran");
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for line in lines {
+        match &line.outcome {
+            Ok(outcome) => {
+                let seconds = outcome.took.as_secs_f64();
+                let state = if outcome.failed > 0 { "FAILED" } else { "ok" };
+                println!(
+                    "  {state:6} {:32} {:4} tests {seconds:7.1} s",
+                    line.suite,
+                    outcome.passed + outcome.failed
+                );
+                passed += outcome.passed;
+                failed += outcome.failed;
+                skipped += outcome.skipped;
+                for failure in &outcome.failures {
+                    println!("           {failure}");
+                }
+            }
+            Err(_) => skipped += 1,
+        }
+    }
+    let left_out: Vec<&Line> = lines.iter().filter(|line| line.outcome.is_err()).collect();
+    if !left_out.is_empty() || !slow {
+        shell::heading("What did not run");
+        for line in left_out {
+            if let Err(reason) = &line.outcome {
+                println!("  {:32} {reason}", line.suite);
+            }
+        }
+        if !slow {
+            println!("  1,000 kill -9 cycles (50 ran)     only with --slow");
+        }
+    }
+    println!("\n{:.0} s in all", took.as_secs_f64());
+    let tail = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    println!("{passed} passed, {failed} failed{tail}");
+    if failed > 0 { Err(Failure::quiet()) } else { Ok(()) }
+}

@@ -1,0 +1,98 @@
+//! What the tests and checks need beside Rust: what is missing, how to get it, and getting it on Debian.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::shell::{self, Failure, Result};
+
+/// A program that some suite starts, and the Debian package that has it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    what_for: &'static str,
+}
+
+const CORE: &[Tool] = &[Tool { program: "cc", package: "gcc", what_for: "SQLite and the C interface" }];
+
+const FULL: &[Tool] = &[
+    Tool { program: "unshare", package: "util-linux", what_for: "machines with another machine id" },
+    Tool { program: "mount", package: "mount", what_for: "full and read-only disks" },
+    Tool { program: "setpriv", package: "util-linux", what_for: "other users" },
+    Tool { program: "strace", package: "strace", what_for: "counting system calls" },
+    Tool { program: "pkg-config", package: "pkg-config", what_for: "building the C example" },
+    Tool { program: "python3", package: "python3-venv", what_for: "a Varlink client that nobody here wrote" },
+];
+
+/// What a test run needs.
+pub(crate) struct Tools {
+    /// Python with the `varlink` package, for the full run.
+    pub(crate) python: Option<PathBuf>,
+}
+
+/// Finds what a run needs. What is missing is installed when `install` says so, otherwise named.
+pub(crate) fn ensure(full: bool, install: bool) -> Result<Tools> {
+    let wanted = CORE.iter().chain(if full { FULL } else { &[] });
+    let missing: Vec<&Tool> = wanted.filter(|tool| !shell::has(tool.program)).collect();
+    if !missing.is_empty() {
+        let mut packages: Vec<&str> = missing.iter().map(|t| t.package).collect();
+        packages.dedup();
+        if install && shell::has("apt-get") {
+            apt_install(&packages)?;
+        } else {
+            let what: Vec<String> =
+                missing.iter().map(|t| format!("  {} ({})", t.program, t.what_for)).collect();
+            return Err(Failure::new(format!(
+                "these programs are missing:\n{}\nInstall them with\n  sudo apt-get install -y {}\n\
+                 or run the portable part only: cargo xtask test --core",
+                what.join("\n"),
+                packages.join(" ")
+            )));
+        }
+    }
+    Ok(Tools { python: if full { Some(python_with_varlink(install)?) } else { None } })
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let sudo = !shell::is_root();
+    let apt = |args: &[&str]| {
+        let mut command = Command::new(if sudo { "sudo" } else { "apt-get" });
+        if sudo {
+            command.arg("apt-get");
+        }
+        command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        shell::run(&mut command)
+    };
+    apt(&["update", "-q"])?;
+    apt(&[&["install", "-y", "-q", "--no-install-recommends"], packages].concat())
+}
+
+fn python_with_varlink(install: bool) -> Result<PathBuf> {
+    let venv = shell::target_dir()?.join("venv");
+    let python = venv.join("bin/python3");
+    let works = |python: &PathBuf| {
+        Command::new(python)
+            .args(["-c", "import varlink"])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if works(&python) {
+        return Ok(python);
+    }
+    let make = format!("python3 -m venv {} && {} -m pip install varlink", venv.display(), python.display());
+    if !install {
+        return Err(Failure::new(format!(
+            "Python's `varlink` package is missing. Install it with\n  {make}\n\
+             or run the portable part only: cargo xtask test --core"
+        )));
+    }
+    if shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).is_err() {
+        apt_install(&["python3-venv"])?;
+        shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    }
+    shell::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "varlink"]))?;
+    if works(&python) {
+        return Ok(python);
+    }
+    Err(Failure::new(format!("`{make}` ran, but Python cannot import varlink")))
+}
