@@ -1,1 +1,43 @@
-//! What a plug-in links: is this product licensed on this machine?.
+//! What a plug-in links: is this product licensed on this machine?
+//!
+//! ```no_run
+//! use claviger_client::{OpenOptions, Vendor};
+//!
+//! # const PROFILE: &str = "";
+//! // const PROFILE: &str = include_str!("../com.example.clvprofile");
+//! let vendor = Vendor::compiled_in(PROFILE)?;
+//! let license = vendor.open("com.example.synth", OpenOptions::new().released("2026-11-22".parse()?))?;
+//! if license.status().is_licensed() { /* one atomic load: ask as often as you like */ }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Opening reads and verifies files on the spot; nothing waits for the daemon, and nothing starts a thread unless
+//! notifications, an activation or a slow disk ask for one. Once licensed in a process, a product stays licensed
+//! there until the process ends.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `library`, `vendor`, `license` | the handles that a plug-in holds |
+//! | `store` | reads the folder of activations, bounded, never blocking on what is not a file |
+//! | `trust` | which issuing keys are believed: compiled in, or from a newer keyset on disk |
+//! | `verdict` | files in, status out: no I/O in it |
+//! | `worker`, `daemon` | the one thread, and what it says to the daemon |
+//! | `platform` | everything that differs between operating systems |
+
+mod library;
+mod license;
+#[cfg(feature = "manager")]
+pub mod manager;
+pub mod platform;
+mod store;
+mod trust;
+mod vendor;
+mod verdict;
+
+pub use claviger_protocol as protocol;
+pub use claviger_protocol::status::Status;
+
+pub use library::{Library, LibraryBuilder};
+pub use license::{License, Reason};
+pub use store::Scope;
+pub use vendor::{OpenOptions, ProfileError, Vendor};

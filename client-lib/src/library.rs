@@ -1,0 +1,134 @@
+//! One copy of the library in a process: where it looks, what it has opened, the clock it asks.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use claviger_protocol::clock::{Clock, SystemClock};
+
+use crate::platform::{self, Locality, Places};
+use crate::vendor::{ProfileError, Vendor, VendorShared};
+
+/// A copy of the library. Plug-ins use the process's own through [`Vendor::compiled_in`]; tests and tools that look at
+/// several places make their own with [`Library::builder`].
+#[derive(Clone, Debug)]
+pub struct Library(pub(crate) Arc<LibraryShared>);
+
+pub(crate) struct LibraryShared {
+    pub(crate) places: Places,
+    pub(crate) clock: Arc<dyn Clock>,
+    machine: MachineIdSource,
+    os_machine_id: OnceLock<String>,
+    localities: Mutex<Option<Arc<Vec<Locality>>>>,
+    vendors: Mutex<Vec<Arc<VendorShared>>>,
+}
+
+enum MachineIdSource {
+    System,
+    Given(Option<String>),
+}
+
+impl std::fmt::Debug for LibraryShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Library").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Library`] that looks elsewhere than the process's own.
+pub struct LibraryBuilder {
+    places: Places,
+    clock: Arc<dyn Clock>,
+    machine: MachineIdSource,
+}
+
+impl Library {
+    /// The process's own copy: fixed places, or those below `CLAVIGER_HOME`.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static PROCESS: OnceLock<Library> = OnceLock::new();
+        PROCESS.get_or_init(|| Self::builder(Places::of_process()).build()).clone()
+    }
+
+    /// A copy that looks at `places`.
+    #[must_use]
+    pub fn builder(places: Places) -> LibraryBuilder {
+        LibraryBuilder { places, clock: Arc::new(SystemClock), machine: MachineIdSource::System }
+    }
+
+    /// The vendor whose profile (the text of its `.clvprofile`) is compiled into the program.
+    ///
+    /// # Errors
+    /// [`ProfileError`] when the text is not a profile.
+    pub fn vendor(&self, profile: &str) -> Result<Vendor, ProfileError> {
+        let profile = profile.trim();
+        let known = self.lock().iter().find(|vendor| vendor.profile_text == profile).cloned();
+        if let Some(shared) = known {
+            return Ok(Vendor(shared));
+        }
+        let made = Arc::new(VendorShared::new(self.0.clone(), profile)?);
+        let mut vendors = self.lock();
+        // Another thread may have been faster: there must be one state a product.
+        if let Some(shared) = vendors.iter().find(|vendor| vendor.profile_text == profile) {
+            return Ok(Vendor(shared.clone()));
+        }
+        vendors.push(made.clone());
+        Ok(Vendor(made))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<VendorShared>>> {
+        self.0.vendors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LibraryBuilder {
+    /// The clock that subscriptions and trials are measured with.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What the operating system is taken to say when it is asked for its machine id.
+    #[must_use]
+    pub fn os_machine_id(mut self, id: Option<String>) -> Self {
+        self.machine = MachineIdSource::Given(id);
+        self
+    }
+
+    /// The copy.
+    #[must_use]
+    pub fn build(self) -> Library {
+        Library(Arc::new(LibraryShared {
+            places: self.places,
+            clock: self.clock,
+            machine: self.machine,
+            os_machine_id: OnceLock::new(),
+            localities: Mutex::new(None),
+            vendors: Mutex::new(Vec::new()),
+        }))
+    }
+}
+
+impl LibraryShared {
+    /// The operating system's machine id. Only success is remembered.
+    pub(crate) fn os_machine_id(&self) -> Option<String> {
+        match &self.machine {
+            MachineIdSource::Given(id) => id.clone(),
+            MachineIdSource::System => match self.os_machine_id.get() {
+                Some(id) => Some(id.clone()),
+                None => platform::os_machine_id().map(|id| self.os_machine_id.get_or_init(|| id).clone()),
+            },
+        }
+    }
+
+    /// Whether each store's disk may hang; asked once, and `again` on request.
+    pub(crate) fn localities(&self, again: bool) -> Arc<Vec<Locality>> {
+        let lock = || self.localities.lock().unwrap_or_else(PoisonError::into_inner);
+        if !again && let Some(known) = lock().clone() {
+            return known;
+        }
+        let paths: Vec<&PathBuf> = self.places.stores.iter().map(|place| &place.path).collect();
+        let found = Arc::new(paths.into_iter().map(|path| platform::locality(path)).collect::<Vec<_>>());
+        *lock() = Some(found.clone());
+        found
+    }
+}

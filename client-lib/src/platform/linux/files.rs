@@ -1,0 +1,134 @@
+//! Reading files that anyone may have put there: nothing here waits on a pipe, follows a link or reads without end.
+
+use std::path::Path;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+
+use super::super::{EntryKind, ReadError};
+
+/// Tells one state of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, u64),
+}
+
+/// `O_NONBLOCK`: opening a pipe must not wait for a writer. `O_NOFOLLOW`: a link is never one of ours.
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+fn explain(error: Errno) -> ReadError {
+    match error {
+        Errno::NOENT => ReadError::Missing,
+        other => ReadError::Unreachable(std::io::Error::from(other).kind()),
+    }
+}
+
+/// Opens a file, asking only where the folder's listing did not tell whether it is one.
+fn open(path: &Path, kind: EntryKind) -> Result<OwnedFd, ReadError> {
+    if kind == EntryKind::Other {
+        return Err(ReadError::NotAFile);
+    }
+    match rustix::fs::open(path, FILE, Mode::empty()) {
+        Ok(file) => Ok(file),
+        // A link at the end of the path, a socket, a device without a driver.
+        Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Err(ReadError::NotAFile),
+        Err(error) => Err(explain(error)),
+    }
+}
+
+fn identity(file: impl AsFd) -> Result<FileIdentity, ReadError> {
+    let stat = rustix::fs::fstat(file).map_err(explain)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    #[expect(clippy::unnecessary_cast, reason = "the width of these fields differs between architectures")]
+    Ok(FileIdentity {
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        size: stat.st_size as i64,
+        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+    })
+}
+
+/// All of a file that is at most `max` bytes long.
+pub(crate) fn read(path: &Path, kind: EntryKind, max: usize) -> Result<Vec<u8>, ReadError> {
+    let file = open(path, kind)?;
+    if kind == EntryKind::Untold {
+        identity(&file)?;
+    }
+    read_open(&file, max)
+}
+
+/// All of a file that is at most `max` bytes long and not `known` already, and what tells its state; `None` in place of
+/// the bytes where it is.
+pub(crate) fn read_with_identity(
+    path: &Path,
+    max: usize,
+    known: Option<FileIdentity>,
+) -> Result<(Option<Vec<u8>>, FileIdentity), ReadError> {
+    let file = open(path, EntryKind::Untold)?;
+    let identity = identity(&file)?;
+    if known == Some(identity) {
+        return Ok((None, identity));
+    }
+    Ok((Some(read_open(&file, max)?), identity))
+}
+
+fn read_open(file: &OwnedFd, max: usize) -> Result<Vec<u8>, ReadError> {
+    let mut content = Vec::with_capacity(4096.min(max + 1));
+    loop {
+        let room = content.capacity() - content.len();
+        let got = match rustix::io::read(file, rustix::buffer::spare_capacity(&mut content)) {
+            Ok(got) => got,
+            Err(Errno::INTR) => continue,
+            Err(Errno::ISDIR | Errno::AGAIN) => return Err(ReadError::NotAFile),
+            Err(error) => return Err(explain(error)),
+        };
+        if content.len() > max {
+            return Err(ReadError::TooLarge);
+        }
+        // A regular file gives fewer bytes than it is asked for only at its end.
+        if got < room {
+            return Ok(content);
+        }
+        content.reserve(content.capacity().min(max + 1 - content.len()).max(1));
+    }
+}
+
+/// Most names of a folder that are looked at: reading 10,000 takes about a millisecond.
+const MAX_ENTRIES: usize = 20_000;
+
+/// Shows every name in a folder to `visit`.
+pub(crate) fn list(folder: &Path, mut visit: impl FnMut(&str, EntryKind)) -> Result<(), ReadError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::NONBLOCK;
+    let folder = rustix::fs::open(folder, flags, Mode::empty()).map_err(explain)?;
+    let mut buffer: Vec<u8> = Vec::with_capacity(8 * 1024);
+    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
+    let mut seen = 0;
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(explain)?;
+        seen += 1;
+        if seen > MAX_ENTRIES {
+            break;
+        }
+        if let Ok(name) = entry.file_name().to_str() {
+            visit(
+                name,
+                match entry.file_type() {
+                    FileType::RegularFile => EntryKind::File,
+                    FileType::Unknown => EntryKind::Untold,
+                    _ => EntryKind::Other,
+                },
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Everything that differs between operating systems, behind one facade. A system is one sibling folder here.
+//!
+//! The facade: where things are ([`Places`]), the operating system's own machine id, reading files without ever
+//! waiting on what is not a file, and telling a local disk from one that may hang.
+
+use std::path::PathBuf;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{FileIdentity, list, locality, os_machine_id, read, read_with_identity, sandboxed};
+
+/// Where a process of this user finds the stores and the daemons, in the order in which they are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Folders of certificates, the machine's before the user's.
+    pub stores: Vec<StorePlace>,
+    /// Sockets of daemons, the system's before the user's.
+    pub sockets: Vec<PathBuf>,
+}
+
+/// One folder of certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorePlace {
+    /// The folder.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub scope: crate::Scope,
+    /// A folder above it that exists on every computer of this kind. Where it is missing, a sandbox hides the store.
+    pub landmark: Option<PathBuf>,
+}
+
+impl Places {
+    /// The places of this process: below `CLAVIGER_HOME` where it is set (and the process is not set-uid), otherwise
+    /// the system's and the user's fixed ones, found without environment variables.
+    #[must_use]
+    pub fn of_process() -> Self {
+        match home_override() {
+            Some(home) => Self::below(&home),
+            None => linux::fixed_places(),
+        }
+    }
+
+    /// The places below `home`: a portable installation, or a test.
+    #[must_use]
+    pub fn below(home: &std::path::Path) -> Self {
+        Self {
+            stores: vec![StorePlace { path: home.join("certs"), scope: crate::Scope::User, landmark: None }],
+            sockets: vec![home.join("run/daemon.sock")],
+        }
+    }
+}
+
+/// `CLAVIGER_HOME` as it stood when it was first asked for, made absolute; `None` in set-uid programs. Read once: other
+/// threads of the host may change the environment at any time.
+#[must_use]
+pub fn home_override() -> Option<PathBuf> {
+    static HOME: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
+    HOME.get_or_init(|| {
+        if linux::is_set_uid() {
+            return None;
+        }
+        let home = std::env::var_os("CLAVIGER_HOME").filter(|home| !home.is_empty())?;
+        std::path::absolute(home).ok()
+    })
+    .clone()
+}
+
+/// Whether reading from a folder may hang for reasons that a healthy computer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locality {
+    /// A file system of the kernel on a disk of this computer.
+    Local,
+    /// A network, a user-space file system, or one that we do not know.
+    MayHang,
+}
+
+/// What stands in a folder under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder, symbolic link, pipe, socket or device.
+    Other,
+    /// The file system does not tell before the file is opened.
+    Untold,
+}
+
+/// Why a file or folder could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// It is not there.
+    #[error("it does not exist")]
+    Missing,
+    /// The operating system refuses, or the path leads nowhere.
+    #[error("it cannot be opened ({0})")]
+    Unreachable(std::io::ErrorKind),
+    /// A folder, pipe, device or symbolic link stands where a file should.
+    #[error("it is not a file")]
+    NotAFile,
+    /// It is longer than anything that belongs there.
+    #[error("it is too large")]
+    TooLarge,
+}

@@ -1,0 +1,162 @@
+//! Reads the folder of activations. Everything is bounded; nothing found here is believed yet.
+//!
+//! ```text
+//! certs/<vendor>/keyset.jws, sunset.jws
+//! certs/<vendor>/products/<product>/<activation>.cert | .receipt | .ended
+//! certs/clock.json
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use claviger_protocol::clock::Timestamp;
+use claviger_protocol::documents::{ActivationCertificate, Document as _, EndReason, Receipt};
+use claviger_protocol::ids::{ActivationId, ProductId, VendorId};
+use serde::Deserialize;
+
+use crate::platform::{self, EntryKind, ReadError, StorePlace};
+
+/// Whose folder of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Everyone's on this computer.
+    Machine,
+    /// The user's.
+    User,
+}
+
+/// Most certificates of one product that are verified: 64 take about three milliseconds.
+const MAX_CERTIFICATES: usize = 64;
+/// Most notes and receipts of one product that are kept in mind.
+const MAX_NOTES: usize = 1024;
+/// Most notes and receipts of one product that are opened.
+const MAX_NOTES_READ: usize = 32;
+
+/// What one store says about one product.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Certificates that have no receipt beside them.
+    pub(crate) certificates: Vec<Candidate>,
+    /// Activations given up here.
+    pub(crate) given_up: BTreeSet<ActivationId>,
+    /// Activations that ended, and why.
+    pub(crate) ended: Vec<Ended>,
+}
+
+/// A file that may be a certificate.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// The activation that its name claims.
+    pub(crate) name: ActivationId,
+    /// Its text, or why there is none.
+    pub(crate) text: Result<String, ReadError>,
+}
+
+/// A note about an activation that is no longer good. Unsigned: it explains, it never licenses.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Ended {
+    pub(crate) reason: EndReason,
+    #[serde(default)]
+    pub(crate) at: Timestamp,
+    #[serde(default)]
+    pub(crate) by: Option<String>,
+}
+
+/// What the daemon knows about time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct ClockNote {
+    /// The latest moment seen.
+    #[serde(default)]
+    pub(crate) high_water: Timestamp,
+    /// When a clock set back was first noticed.
+    #[serde(default)]
+    pub(crate) grace_from: Option<Timestamp>,
+}
+
+fn vendor_folder(place: &StorePlace, vendor: &VendorId) -> PathBuf {
+    place.path.join(vendor.as_str())
+}
+
+/// The newest keyset that the daemon has put into force.
+pub(crate) fn keyset_path(place: &StorePlace, vendor: &VendorId) -> PathBuf {
+    vendor_folder(place, vendor).join("keyset.jws")
+}
+
+/// The vendor's farewell, if there is one.
+pub(crate) fn sunset_path(place: &StorePlace, vendor: &VendorId) -> PathBuf {
+    vendor_folder(place, vendor).join("sunset.jws")
+}
+
+/// The daemon's note about the clock; nothing where it is missing or damaged.
+pub(crate) fn clock_note(place: &StorePlace) -> ClockNote {
+    platform::read(&place.path.join("clock.json"), EntryKind::Untold, 4096)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
+}
+
+/// What `place` says about `product`.
+///
+/// A receipt counts when it reads as one for the activation that its name says; a torn one takes no license away.
+/// Receipts are written atomically, so a durable one always reads.
+pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -> Result<Found, ReadError> {
+    let folder = vendor_folder(place, vendor).join("products").join(product.as_str());
+    let mut certificates: BTreeMap<ActivationId, EntryKind> = BTreeMap::new();
+    let mut receipts = BTreeMap::new();
+    let mut notes = BTreeMap::new();
+    platform::list(&folder, |name, kind| {
+        let Some((stem, ending)) = name.split_once('.') else { return };
+        let (into, most) = match ending {
+            "cert" => (&mut certificates, MAX_CERTIFICATES),
+            "receipt" => (&mut receipts, MAX_NOTES),
+            "ended" => (&mut notes, MAX_NOTES),
+            _ => return,
+        };
+        if into.len() < most
+            && let Ok(id) = stem.parse()
+        {
+            into.insert(id, kind);
+        }
+    })?;
+
+    let file = |id: ActivationId, ending: &str| folder.join(format!("{id}.{ending}"));
+    // Receipts beside a certificate are read first; others only explain.
+    let (beside, alone): (Vec<_>, Vec<_>) =
+        receipts.into_iter().partition(|(id, _)| certificates.contains_key(id));
+    let given_up = beside
+        .into_iter()
+        .chain(alone.into_iter().take(MAX_NOTES_READ))
+        .filter(|(id, kind)| {
+            platform::read(&file(*id, "receipt"), *kind, Receipt::MAX_LEN)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .and_then(|text| Receipt::peek(&text).ok())
+                .is_some_and(|receipt| receipt.activation == *id && receipt.aud == *vendor)
+        })
+        .map(|(id, _)| id)
+        .collect::<BTreeSet<_>>();
+    let certificates = certificates
+        .into_iter()
+        .filter(|(id, _)| !given_up.contains(id))
+        .map(|(name, kind)| Candidate { name, text: read_text(&file(name, "cert"), kind) })
+        .collect();
+    let ended = notes
+        .into_iter()
+        .take(MAX_NOTES_READ)
+        .filter_map(|(id, kind)| {
+            let bytes = platform::read(&file(id, "ended"), kind, 4096).ok()?;
+            serde_json::from_slice(&bytes).ok()
+        })
+        .collect();
+    Ok(Found { certificates, given_up, ended })
+}
+
+fn read_text(path: &std::path::Path, kind: EntryKind) -> Result<String, ReadError> {
+    let bytes = platform::read(path, kind, ActivationCertificate::MAX_LEN)?;
+    String::from_utf8(bytes).map_err(|_| ReadError::NotAFile)
+}
+
+/// Whether `place` is missing because a sandbox hides it, and not because nothing was ever activated.
+pub(crate) fn hidden(place: &StorePlace) -> bool {
+    place.landmark.as_ref().is_some_and(|landmark| !landmark.exists()) || platform::sandboxed()
+}

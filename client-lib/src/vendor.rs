@@ -1,0 +1,195 @@
+//! A vendor as compiled into a plug-in, and the opening of its products.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use claviger_protocol::clock::Date;
+use claviger_protocol::documents::{DocumentError, TrustAnchor};
+use claviger_protocol::ids::{InvalidId, MachineId, ProductId, VendorId};
+use claviger_protocol::status::Status;
+
+use crate::library::{Library, LibraryShared};
+use crate::license::{License, ProductState};
+use crate::platform::{ReadError, StorePlace};
+use crate::store;
+use crate::trust::TrustKeeper;
+use crate::verdict::{self, Question, Verdict};
+
+/// A vendor. Cheap to clone; all handles of one profile in a process share what was learnt.
+#[derive(Clone, Debug)]
+pub struct Vendor(pub(crate) Arc<VendorShared>);
+
+/// The text compiled in is not a vendor profile.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the text compiled into this program is not a vendor profile; take the .clvprofile that `claviger-server vendor-profile` writes"
+)]
+pub struct ProfileError(#[source] DocumentError);
+
+/// How a product is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions {
+    released: Option<Date>,
+}
+
+impl OpenOptions {
+    /// Without a release date: `updates_until` is not looked at.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The date on which this build of the product was released; a license with `updates_until` must cover it.
+    #[must_use]
+    pub fn released(mut self, date: Date) -> Self {
+        self.released = Some(date);
+        self
+    }
+}
+
+type ProductKey = (ProductId, Option<Date>);
+
+/// What a process knows of a vendor.
+#[derive(Debug)]
+pub(crate) struct VendorShared {
+    pub(crate) library: Arc<LibraryShared>,
+    pub(crate) profile_text: String,
+    pub(crate) id: VendorId,
+    name: String,
+    trust: TrustKeeper,
+    machine: OnceLock<MachineId>,
+    products: Mutex<BTreeMap<ProductKey, Arc<ProductState>>>,
+}
+
+impl Vendor {
+    /// The vendor whose profile (the text of its `.clvprofile`) is compiled into this program. Its signatures are not
+    /// checked here: whoever could change the text could change the check.
+    ///
+    /// # Errors
+    /// [`ProfileError`] when the text is not a profile.
+    pub fn compiled_in(profile: &str) -> Result<Self, ProfileError> {
+        Library::of_process().vendor(profile)
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &VendorId {
+        &self.0.id
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Opens a product: reads and verifies the files on this computer, on the spot, and answers with a handle whatever
+    /// they say. A product that is already licensed in this process is not read again ([`License::refresh`] does).
+    ///
+    /// # Errors
+    /// [`InvalidId`] when `product` is not a product id.
+    pub fn open(&self, product: &str, options: OpenOptions) -> Result<License, InvalidId> {
+        let product: ProductId = product.parse()?;
+        let key = (product.clone(), options.released);
+        let state = self
+            .0
+            .lock()
+            .entry(key)
+            .or_insert_with(|| Arc::new(ProductState::new(product, options.released)))
+            .clone();
+        if !state.is_settled() {
+            self.0.look(&state, false);
+        }
+        Ok(License { state, vendor: self.0.clone() })
+    }
+}
+
+impl VendorShared {
+    pub(crate) fn new(library: Arc<LibraryShared>, profile: &str) -> Result<Self, ProfileError> {
+        let (anchor, parsed, keyset) = TrustAnchor::compiled_in(profile).map_err(ProfileError)?;
+        Ok(Self {
+            library,
+            profile_text: profile.to_owned(),
+            id: anchor.vendor.clone(),
+            name: parsed.name,
+            trust: TrustKeeper::new(anchor, keyset, parsed.keyset),
+            machine: OnceLock::new(),
+            products: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ProductKey, Arc<ProductState>>> {
+        self.products.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This computer as the vendor knows it.
+    fn machine(&self) -> Option<MachineId> {
+        if let Some(known) = self.machine.get() {
+            return Some(*known);
+        }
+        let derived = MachineId::derive(&self.id, &self.library.os_machine_id()?);
+        Some(*self.machine.get_or_init(|| derived))
+    }
+
+    /// Finds out about a product and publishes it.
+    pub(crate) fn look(&self, state: &ProductState, again: bool) {
+        let places: Vec<(usize, &StorePlace)> = self.library.places.stores.iter().enumerate().collect();
+        let verdict = self.judge(&places, state, again);
+        state.publish(verdict);
+    }
+
+    /// Reads what `places` have about a product and weighs it.
+    fn judge(&self, places: &[(usize, &StorePlace)], state: &ProductState, again: bool) -> Verdict {
+        let mut trust = self.trust.look(places, again);
+        let mut found = Vec::new();
+        let mut given_up = BTreeSet::new();
+        let mut verdict = Verdict::plain(Status::NotActivated);
+        let mut missing = 0;
+        for (_, place) in places {
+            match store::find(place, &self.id, &state.product) {
+                Ok(here) => {
+                    given_up.extend(here.given_up.iter().copied());
+                    found.push((*place, here));
+                }
+                Err(ReadError::Missing) => missing += 1,
+                Err(_) => verdict = verdict.better(Verdict::plain(Status::StateUnreachable)),
+            }
+        }
+        if missing == places.len() && places.iter().all(|(_, place)| store::hidden(place)) {
+            verdict = verdict.better(Verdict::plain(Status::StateUnreachable));
+        }
+        if !given_up.is_empty() {
+            verdict = verdict.better(Verdict::plain(Status::GivenUp));
+        }
+        for (place, here) in &found {
+            if let Some(latest) = here.ended.iter().max_by_key(|note| note.at) {
+                verdict = verdict.better(verdict::of_ended(latest));
+            }
+            for candidate in &here.certificates {
+                let judge = |keyset: &claviger_protocol::documents::Keyset| {
+                    let question = Question {
+                        product: &state.product,
+                        released: state.released,
+                        machine: self.machine(),
+                        keyset,
+                        given_up: &given_up,
+                    };
+                    verdict::of_certificate(&question, candidate, place.scope, || {
+                        (self.library.clock.now(), store::clock_note(place))
+                    })
+                };
+                let mut one = judge(&*trust.keyset);
+                // A key that is not known yet: the daemon may have put a newer keyset beside this certificate.
+                if one.code == "unknown_kid" && !again {
+                    trust = self.trust.look(places, true);
+                    one = judge(&*trust.keyset);
+                }
+                verdict = verdict.better(one);
+            }
+        }
+        if trust.freed.contains(&state.product) {
+            verdict = verdict.better(Verdict::plain(Status::Sunset));
+        }
+        verdict
+    }
+}
