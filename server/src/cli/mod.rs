@@ -3,7 +3,9 @@
 //! A command's file has `Args` (clap), and `run(args, &Output) -> Result<(), Failure>`. It is added to [`Command`] when
 //! it works, not before.
 
+mod init;
 mod output;
+mod passphrase;
 
 use std::process::ExitCode;
 
@@ -25,7 +27,9 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
-enum Command {}
+enum Command {
+    Init(Box<init::Args>),
+}
 
 /// Runs the program.
 #[must_use]
@@ -38,8 +42,9 @@ pub fn main() -> ExitCode {
         }
     };
     let output = Output::new(cli.json);
-    let done: Result<(), Failure> = match cli.command {};
-    #[expect(unreachable_code, reason = "no command yet")]
+    let done: Result<(), Failure> = match cli.command {
+        Command::Init(args) => init::run(*args, output),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),

@@ -123,7 +123,10 @@ fn begin(data: &DataDir, root_key_dir: &Path, wish: &Wish) -> Result<(), KeysErr
     if path.exists() {
         let bytes = super::read_bounded(&path, 64 * 1024)?;
         let before: Started = serde_json::from_slice(&bytes).map_err(|e| {
-            KeysError::Refused(format!("{} is damaged ({e}); remove the folder and start again", path.display()))
+            KeysError::Refused(format!(
+                "{} is damaged ({e}); remove the folder and start again",
+                path.display()
+            ))
         })?;
         if before == mine {
             return Ok(());
@@ -300,7 +303,8 @@ pub fn renew_profile(
 
 /// Writes a public document with a line end, for people who look at it.
 pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), KeysError> {
-    durable::write(path, format!("{text}\n").as_bytes(), durable::PUBLIC).map_err(KeysError::io("write", path))
+    durable::write(path, format!("{text}\n").as_bytes(), durable::PUBLIC)
+        .map_err(KeysError::io("write", path))
 }
 
 #[cfg(test)]
@@ -369,7 +373,11 @@ mod tests {
         let forged = sign(&dropped, &SigningKey::from_seed(&[4; 32]), KeyInHeader::Named);
         assert!(matches!(install(&place.data, source, &forged), Err(KeysError::Document { .. })));
         assert!(install(&place.data, source, "garbage").is_err());
-        assert_eq!(PublicFiles::load(&place.data).unwrap().keyset.number, 2, "nothing of that changed anything");
+        assert_eq!(
+            PublicFiles::load(&place.data).unwrap().keyset.number,
+            2,
+            "nothing of that changed anything"
+        );
     }
 
     #[test]

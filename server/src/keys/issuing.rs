@@ -88,9 +88,8 @@ fn load(path: &Path) -> Result<SigningKey, KeysError> {
     if file.format != FORMAT || file.version != 1 {
         return Err(not_one("its format or version is not known"));
     }
-    let seed = Zeroizing::new(
-        BASE64URL_NOPAD.decode(file.seed.as_bytes()).map_err(|_| not_one("it is damaged"))?,
-    );
+    let seed =
+        Zeroizing::new(BASE64URL_NOPAD.decode(file.seed.as_bytes()).map_err(|_| not_one("it is damaged"))?);
     let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| not_one("it is damaged"))?;
     let key = SigningKey::from_seed(seed);
     if *key.id() != file.kid || path.file_stem().is_none_or(|stem| stem != key.id().as_str()) {

@@ -105,9 +105,8 @@ impl Issuer {
                 keys.push(held);
             }
         }
-        let signing = choose_signing(&public.keyset, &keys, &resting).ok_or_else(|| {
-            KeysError::NoActiveKey { number: public.keyset.number, folder: data.keys() }
-        })?;
+        let signing = choose_signing(&public.keyset, &keys, &resting)
+            .ok_or_else(|| KeysError::NoActiveKey { number: public.keyset.number, folder: data.keys() })?;
         let PublicFiles { profile, profile_text, keyset, keyset_text, sunset_text } = public;
         Ok(Self { profile, profile_text, keyset, keyset_text, sunset_text, keys, signing })
     }
@@ -223,8 +222,7 @@ impl PublicFiles {
         let keyset_path = data.keyset();
         // The profile brings a keyset along; the file holds the newest.
         let keyset_text = read_text(&keyset_path)?.unwrap_or_else(|| profile.keyset.clone());
-        let keyset =
-            Keyset::verify(&keyset_text, &anchor).map_err(KeysError::document(&keyset_path))?;
+        let keyset = Keyset::verify(&keyset_text, &anchor).map_err(KeysError::document(&keyset_path))?;
         let sunset_path = data.sunset();
         let sunset_text = read_text(&sunset_path)?;
         if let Some(text) = &sunset_text {
@@ -298,7 +296,8 @@ impl KeysLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(KeysError::Refused(
-                "another claviger-server command is changing the keys right now; wait for it to end".to_owned(),
+                "another claviger-server command is changing the keys right now; wait for it to end"
+                    .to_owned(),
             )),
             Err(std::fs::TryLockError::Error(e)) => Err(KeysError::io("lock", &path)(e)),
         }
@@ -364,7 +363,8 @@ mod tests {
     #[test]
     fn the_newest_active_key_that_does_not_rest_signs() {
         let keys: Vec<SigningKey> = (0..4).map(|n| SigningKey::from_seed(&[n; 32])).collect();
-        let listed = |n: usize, status, since| KeysetKey { x: keys[n].public(), status, since: Timestamp(since) };
+        let listed =
+            |n: usize, status, since| KeysetKey { x: keys[n].public(), status, since: Timestamp(since) };
         let keyset = Keyset {
             iss: "com.example".parse().unwrap(),
             number: 3,

@@ -107,8 +107,7 @@ impl SigningRequest {
     pub fn add(&mut self, key: &SigningKey) {
         self.keys.push(KeysetKey { x: key.public(), status: KeyStatus::Active, since: self.made });
         let signature = key.sign(possession(&self.vendor, key.id(), &self.current).as_bytes());
-        self.proofs
-            .push(Possession { kid: key.id().clone(), signature: BASE64URL_NOPAD.encode(&signature) });
+        self.proofs.push(Possession { kid: key.id().clone(), signature: BASE64URL_NOPAD.encode(&signature) });
     }
 
     /// Wishes for another status of a key.
@@ -212,7 +211,9 @@ impl SigningRequest {
                     .is_ok_and(|signature| new.x.verify(message.as_bytes(), &signature).is_ok())
             });
             if !proved {
-                return Err(refused(format!("the request does not prove that its maker holds the new key {kid}")));
+                return Err(refused(format!(
+                    "the request does not prove that its maker holds the new key {kid}"
+                )));
             }
             if new.status == KeyStatus::Active {
                 changes.push(Change::Add { kid });
@@ -345,7 +346,8 @@ pub fn drop_pending(data: &DataDir, public: &PublicFiles) -> Result<bool, KeysEr
 /// Replaces the keyset's file with the same bytes, which is how a running server notices that something changed.
 fn touch(data: &DataDir, public: &PublicFiles) -> Result<(), KeysError> {
     let path = data.keyset();
-    durable::write(&path, public.keyset_text.as_bytes(), durable::PUBLIC).map_err(KeysError::io("write", &path))
+    durable::write(&path, public.keyset_text.as_bytes(), durable::PUBLIC)
+        .map_err(KeysError::io("write", &path))
 }
 
 #[cfg(test)]
@@ -419,7 +421,8 @@ mod tests {
     #[test]
     fn a_pending_request_rests_its_keys_until_it_is_dropped() {
         let (place, public, _, _) = setting();
-        let fresh = issuing::generate(&place.data.keys(), Timestamp(9), &ring::rand::SystemRandom::new()).unwrap();
+        let fresh =
+            issuing::generate(&place.data.keys(), Timestamp(9), &ring::rand::SystemRandom::new()).unwrap();
         let kid = public.keyset.keys[0].x.id();
         let mut request = SigningRequest::new(&public, Timestamp(50));
         request.add(&fresh);

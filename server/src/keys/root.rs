@@ -47,7 +47,9 @@ impl Role {
 
     fn note(self, demo: bool) -> &'static str {
         match (self, demo) {
-            (_, true) => "A root key of a demonstration. It protects nothing: never ship anything signed with it.",
+            (_, true) => {
+                "A root key of a demonstration. It protects nothing: never ship anything signed with it."
+            }
             (Self::Active, _) => {
                 "The active root key of this vendor, sealed with its passphrase. Keep it on a machine without a \
                  network, or on a medium in a safe; the server never needs it. Who has this file and the passphrase \
@@ -370,7 +372,10 @@ mod tests {
         let owner = RootOwner { vendor: &vendor, name: "Example", made: Timestamp(1), demo: false };
         let key = SigningKey::from_seed(&[1; 32]);
         let rng = ring::rand::SystemRandom::new();
-        assert!(matches!(write_pair(&folder, owner, (&key, &key), &words("p"), &rng), Err(KeysError::Io { .. })));
+        assert!(matches!(
+            write_pair(&folder, owner, (&key, &key), &words("p"), &rng),
+            Err(KeysError::Io { .. })
+        ));
         let roots = RootKeys { active: key.public(), spare: key.public() };
         let spare = RootKeyFile::seal(owner, Role::Spare, &roots, &key, &words("p"), &rng).unwrap();
         assert!(String::from_utf8(spare.to_bytes()).unwrap().contains("ELSEWHERE"));
