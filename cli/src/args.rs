@@ -49,19 +49,19 @@ Environment:
     infer_long_args = false,
     max_term_width = 100
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// For all commands.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// Options of all commands.
 #[derive(Debug, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// Print one JSON document for programs instead of sentences for people
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
 }

@@ -4,7 +4,7 @@ use claviger_protocol::ids::ProductId;
 
 /// How well a text names something; the best kind of match wins, and must be the only one of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Match {
+pub(crate) enum Match {
     /// Not at all.
     None,
     /// A part of the name.
@@ -21,7 +21,7 @@ pub enum Match {
 
 /// How well `typed` names a product.
 #[must_use]
-pub fn matches(typed: &str, id: &ProductId, name: &str) -> Match {
+pub(crate) fn matches(typed: &str, id: &ProductId, name: &str) -> Match {
     let typed = typed.trim().to_lowercase();
     let id = id.as_str();
     let name = name.to_lowercase();
@@ -44,7 +44,7 @@ pub fn matches(typed: &str, id: &ProductId, name: &str) -> Match {
 
 /// Whether two serial numbers are the same for a reader: case, separators and look-alikes apart.
 #[must_use]
-pub fn same_serial(typed: &str, serial: &str) -> bool {
+pub(crate) fn same_serial(typed: &str, serial: &str) -> bool {
     let plain = |text: &str| -> String {
         text.chars()
             .filter(char::is_ascii_alphanumeric)
@@ -62,7 +62,7 @@ pub fn same_serial(typed: &str, serial: &str) -> bool {
 
 /// Those of `all` that match best; empty when none does.
 #[must_use]
-pub fn best<T>(all: Vec<T>, how: impl Fn(&T) -> Match) -> Vec<T> {
+pub(crate) fn best<T>(all: Vec<T>, how: impl Fn(&T) -> Match) -> Vec<T> {
     let rated: Vec<(Match, T)> = all.into_iter().map(|item| (how(&item), item)).collect();
     let top = rated.iter().map(|(rate, _)| *rate).max().unwrap_or(Match::None);
     if top == Match::None {

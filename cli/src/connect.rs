@@ -12,7 +12,7 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// [`Failure`] says why there is none.
-pub fn daemon(out: &Output) -> Result<Manager, Failure> {
+pub(crate) fn daemon(out: &Output) -> Result<Manager, Failure> {
     let endpoint = Endpoint::find()?;
     match Manager::connect(&endpoint) {
         Err(ManagerError::NotRunning { .. }) if endpoint.scope() == Scope::System => {
@@ -34,7 +34,7 @@ pub fn daemon(out: &Output) -> Result<Manager, Failure> {
 ///
 /// # Errors
 /// [`Failure`] says why there is none.
-pub fn running(endpoint: &Endpoint) -> Result<Manager, Failure> {
+pub(crate) fn running(endpoint: &Endpoint) -> Result<Manager, Failure> {
     match Manager::connect(endpoint) {
         Err(ManagerError::NotRunning { .. }) if endpoint.scope() == Scope::System => {
             Err(system_is_down(endpoint))

@@ -8,7 +8,7 @@ use crate::text::{calendar, clean, date, days_from};
 
 /// How long it lasts, in a few words.
 #[must_use]
-pub fn term(license: &License, now: Timestamp) -> String {
+pub(crate) fn term(license: &License, now: Timestamp) -> String {
     let until = |end: Option<Timestamp>| match end {
         Some(end) if end < now => format!("ended {}", date(end)),
         Some(end) => format!("until {} ({})", date(end), days_from(now, end)),
@@ -21,30 +21,32 @@ pub fn term(license: &License, now: Timestamp) -> String {
         },
         LicenseKind::Trial => format!("trial, {}", until(license.expires)),
         LicenseKind::Subscription => format!("subscription, {}", until(license.expires)),
+        // A kind of a later version: its end is all that can be said.
+        LicenseKind::Other => until(license.expires),
     }
 }
 
 /// Product and id, as `Solstice (com.example.synth)`.
 #[must_use]
-pub fn product(license: &License) -> String {
+pub(crate) fn product(license: &License) -> String {
     named(&license.product_name, license.product.as_str())
 }
 
 /// A name and its id.
 #[must_use]
-pub fn named(name: &str, id: &str) -> String {
+pub(crate) fn named(name: &str, id: &str) -> String {
     if name.is_empty() || name == id { id.to_owned() } else { format!("{} ({id})", clean(name)) }
 }
 
 /// The status as words, as `not activated`.
 #[must_use]
-pub fn status(license: &License) -> String {
+pub(crate) fn status(license: &License) -> String {
     license.status.code().replace('_', " ")
 }
 
 /// Everything about a license that a person may want to know.
 #[must_use]
-pub fn fields(license: &License, now: Timestamp) -> Vec<(&'static str, String)> {
+pub(crate) fn fields(license: &License, now: Timestamp) -> Vec<(&'static str, String)> {
     let others: Vec<&str> =
         license.opens.iter().filter(|id| **id != license.product).map(|id| id.as_str()).collect();
     let features: Vec<String> = license.entitlements.iter().map(|name| clean(name)).collect();

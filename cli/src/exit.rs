@@ -7,7 +7,7 @@ use claviger_client::protocol::status::Status;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done; for `check`: licensed.
     Done,
     /// A mistake of ours.
@@ -47,7 +47,7 @@ pub enum Exit {
 impl Exit {
     /// The number.
     #[must_use]
-    pub fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Internal => 1,
@@ -72,7 +72,7 @@ impl Exit {
 }
 
 /// The table for `--help`.
-pub const TABLE: &str = "\
+pub(crate) const TABLE: &str = "\
 Exit codes:
    0  done (check: licensed)          9  the vendor's server cannot be reached
    1  a mistake of Claviger          10  not permitted for this user
@@ -86,7 +86,7 @@ Exit codes:
 
 /// The table for `claviger check --help`.
 #[must_use]
-pub fn check_table() -> String {
+pub(crate) fn check_table() -> String {
     let mut text = "Exit codes:\n   0  licensed\n".to_owned();
     for status in Status::ALL.iter().filter(|s| (20..60).contains(&s.number())) {
         text.push_str(&format!("  {:>2}  {}\n", status.number(), status.code()));

@@ -8,48 +8,49 @@ use claviger_protocol::ipc::CallError;
 use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
+use crate::text;
 
 /// Why a command was not done.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// A stable word for programs.
-    pub code: String,
+    pub(crate) code: String,
     /// What happened, a sentence.
-    pub message: String,
+    pub(crate) message: String,
     /// What lies behind it, outermost first.
-    pub causes: Vec<String>,
+    pub(crate) causes: Vec<String>,
     /// What to do next.
-    pub advice: Option<String>,
+    pub(crate) advice: Option<String>,
     /// Particulars for programs.
-    pub more: Map<String, Value>,
+    pub(crate) more: Box<Map<String, Value>>,
 }
 
 impl Failure {
     /// A failure without causes and advice.
     #[must_use]
-    pub fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             exit,
             code: code.into(),
             message: message.into(),
             causes: Vec::new(),
             advice: None,
-            more: Map::new(),
+            more: Box::default(),
         }
     }
 
     /// The same with what to do next.
     #[must_use]
-    pub fn advice(mut self, advice: impl Into<String>) -> Self {
+    pub(crate) fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
     /// The same with what lies behind it.
     #[must_use]
-    pub fn because(mut self, cause: &dyn Error) -> Self {
+    pub(crate) fn because(mut self, cause: &dyn Error) -> Self {
         let mut next = Some(cause);
         while let Some(error) = next {
             let text = error.to_string();
@@ -63,13 +64,13 @@ impl Failure {
 
     /// Files could not be read or written.
     #[must_use]
-    pub fn storage(what: impl Into<String>, cause: &dyn Error) -> Self {
+    pub(crate) fn storage(what: impl Into<String>, cause: &dyn Error) -> Self {
         Self::new(Exit::Storage, "storage", what).because(cause)
     }
 
     /// What was typed is not right.
     #[must_use]
-    pub fn input(code: &str, cause: &dyn Error) -> Self {
+    pub(crate) fn input(code: &str, cause: &dyn Error) -> Self {
         let mut failure = Self::new(Exit::Input, code, cause.to_string());
         if let Some(source) = cause.source() {
             failure = failure.because(source);
@@ -79,14 +80,14 @@ impl Failure {
 
     /// The seats that a refusal names.
     #[must_use]
-    pub fn seats(&self) -> Option<Seats> {
+    pub(crate) fn seats(&self) -> Option<Seats> {
         self.more.get("seats").and_then(|v| serde_json::from_value(v.clone()).ok())
     }
 
     /// The object under `error`.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut object = self.more.clone();
+    pub(crate) fn to_json(&self) -> Value {
+        let mut object = Map::clone(&self.more);
         object.insert("code".into(), json!(self.code));
         object.insert("message".into(), json!(self.message));
         object.insert("advice".into(), json!(self.advice));
@@ -108,7 +109,8 @@ impl From<ManagerError> for Failure {
             _ => Exit::Daemon,
         };
         let mut failure = Self::new(exit, error.code(), error.to_string());
-        failure.advice = error.advice().map(str::to_owned);
+        // A server may have had a hand in it: it must not look like several lines of ours.
+        failure.advice = error.advice().map(|advice| text::one_line(advice, 2_000));
         if let Some(source) = error.source() {
             failure = failure.because(source);
         }

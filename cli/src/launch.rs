@@ -15,9 +15,9 @@ use crate::failure::Failure;
 use crate::logs;
 
 /// The daemon's program.
-pub const PROGRAM: &str = "clavigerd";
+pub(crate) const PROGRAM: &str = "clavigerd";
 /// Its unit.
-pub const UNIT: &str = "clavigerd.service";
+pub(crate) const UNIT: &str = "clavigerd.service";
 /// How long a daemon may take until it answers; it needs a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long another daemon, started at the same time, may take after ours has made way for it.
@@ -27,7 +27,7 @@ const RACE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`Failure`] with the end of the daemon's log.
-pub fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
+pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
     if endpoint.scope() == Scope::User && unit_installed() && systemctl(&["start", UNIT]).is_ok() {
         let manager = wait(endpoint, None, PATIENCE)?;
         return Ok((manager, format!("(systemd unit {UNIT} of this user)")));
@@ -115,7 +115,7 @@ fn wait(
 ///
 /// # Errors
 /// [`Failure`] when there is none.
-pub fn find() -> Result<PathBuf, Failure> {
+pub(crate) fn find() -> Result<PathBuf, Failure> {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).filter(|p| p.is_absolute()).map(|folder| folder.join(PROGRAM));
@@ -141,7 +141,7 @@ fn not_started(program: &Path) -> Failure {
 ///
 /// # Errors
 /// [`Failure`] when it cannot be started; otherwise it does not return.
-pub fn become_daemon(program: &Path, arguments: &[OsString], detach: bool) -> Failure {
+pub(crate) fn become_daemon(program: &Path, arguments: &[OsString], detach: bool) -> Failure {
     if detach {
         // Fails only for the leader of a process group, which a spawned child is not.
         let _ = rustix::process::setsid();
@@ -156,13 +156,13 @@ pub fn become_daemon(program: &Path, arguments: &[OsString], detach: bool) -> Fa
 
 /// Whether systemd knows a unit of this user's daemon and there is a user manager to start it.
 #[must_use]
-pub fn unit_installed() -> bool {
+pub(crate) fn unit_installed() -> bool {
     has_user_manager() && systemctl(&["cat", UNIT]).is_ok()
 }
 
 /// Whether a systemd of this user runs.
 #[must_use]
-pub fn has_user_manager() -> bool {
+pub(crate) fn has_user_manager() -> bool {
     let runtime = Path::new("/run/user").join(rustix::process::getuid().as_raw().to_string());
     runtime.join("systemd/private").exists()
 }
@@ -171,7 +171,7 @@ pub fn has_user_manager() -> bool {
 ///
 /// # Errors
 /// What systemctl said.
-pub fn systemctl(arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn systemctl(arguments: &[&str]) -> Result<String, String> {
     let done = Command::new("systemctl")
         .arg("--user")
         .args(arguments)

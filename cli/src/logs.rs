@@ -14,7 +14,7 @@ const MAX: u64 = 4 * 1024 * 1024;
 
 /// The log of a daemon that this command started; the system's daemon writes to the journal.
 #[must_use]
-pub fn file(endpoint: &Endpoint) -> Option<PathBuf> {
+pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
     let folder = match endpoint.scope() {
         Scope::Portable => claviger_client::platform::home_override()?.join("log"),
         Scope::User => {
@@ -30,7 +30,7 @@ pub fn file(endpoint: &Endpoint) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`Failure`] when it cannot be made.
-pub fn open(path: &Path) -> Result<File, Failure> {
+pub(crate) fn open(path: &Path) -> Result<File, Failure> {
     let made = || -> io::Result<File> {
         if let Some(folder) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -50,7 +50,7 @@ pub fn open(path: &Path) -> Result<File, Failure> {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn last_lines(path: &Path, count: usize) -> io::Result<Vec<String>> {
+pub(crate) fn last_lines(path: &Path, count: usize) -> io::Result<Vec<String>> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

@@ -16,7 +16,7 @@ use crate::text;
 
 /// Standard output and error, in the form that was asked for.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     json: bool,
     colour: bool,
     colour_errors: bool,
@@ -25,7 +25,7 @@ pub struct Output {
 
 /// How a piece of text looks on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// A heading or the thing itself.
     Strong,
     /// Beside the point.
@@ -57,7 +57,7 @@ const PLAIN: &str = "\x1b[0m";
 impl Output {
     /// Colours only on terminals, and not where `NO_COLOR` or `TERM=dumb` ask for none.
     #[must_use]
-    pub fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
             && std::env::var_os("TERM").is_some_and(|v| v != "dumb");
         Self {
@@ -70,18 +70,18 @@ impl Output {
 
     /// Whether a program reads along.
     #[must_use]
-    pub fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
     /// `text` with a look, where standard output has colours.
     #[must_use]
-    pub fn look(&self, look: Look, text: &str) -> String {
+    pub(crate) fn look(&self, look: Look, text: &str) -> String {
         if self.colour { format!("{}{text}{PLAIN}", look.sequence()) } else { text.to_owned() }
     }
 
     /// A line for people; nothing with `--json`.
-    pub fn line(&mut self, line: impl AsRef<str>) {
+    pub(crate) fn line(&mut self, line: impl AsRef<str>) {
         if !self.json {
             let line = harmless(line.as_ref(), self.colour);
             self.write(format!("{line}\n").as_bytes());
@@ -89,7 +89,7 @@ impl Output {
     }
 
     /// Lines `name  value`, values aligned. Empty values are left out.
-    pub fn fields(&mut self, fields: &[(&str, String)]) {
+    pub(crate) fn fields(&mut self, fields: &[(&str, String)]) {
         let wide = fields.iter().filter(|f| !f.1.is_empty()).map(|f| f.0.chars().count()).max().unwrap_or(0);
         for (name, value) in fields.iter().filter(|f| !f.1.is_empty()) {
             let pad = " ".repeat(wide - name.chars().count());
@@ -99,7 +99,7 @@ impl Output {
     }
 
     /// Rows under a heading.
-    pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
+    pub(crate) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         for (at, line) in text::table(head, rows).iter().enumerate() {
             let line = if at == 0 { self.look(Look::Faint, line) } else { line.clone() };
             self.line(line);
@@ -107,7 +107,7 @@ impl Output {
     }
 
     /// The JSON document; nothing without `--json`.
-    pub fn json(&mut self, document: &impl Serialize) {
+    pub(crate) fn json(&mut self, document: &impl Serialize) {
         if self.json {
             match serde_json::to_string_pretty(document) {
                 Ok(text) => self.write(format!("{}\n", escaped(&text)).as_bytes()),
@@ -117,12 +117,12 @@ impl Output {
     }
 
     /// Raw text, whatever was asked for: completions, man pages.
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.write(bytes);
     }
 
     /// A remark for people on standard error; nothing with `--json`.
-    pub fn remark(&self, remark: impl AsRef<str>) {
+    pub(crate) fn remark(&self, remark: impl AsRef<str>) {
         if !self.json {
             let _ = writeln!(io::stderr(), "{}", harmless(remark.as_ref(), false));
         }
@@ -139,7 +139,7 @@ impl Output {
     ///
     /// # Errors
     /// When standard output cannot be written, a full disk for example.
-    pub fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         match self.failed.take() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::storage("The command was carried out, but its result could not be written", &error))
@@ -149,7 +149,7 @@ impl Output {
     }
 
     /// Says why the command was not done, and gives the exit code.
-    pub fn failure(&mut self, failure: &Failure) -> Exit {
+    pub(crate) fn failure(&mut self, failure: &Failure) -> Exit {
         if self.json {
             self.json(&json!({ "error": failure.to_json() }));
             return failure.exit;

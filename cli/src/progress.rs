@@ -15,12 +15,12 @@ const ERASE: &str = "\r\x1b[K";
 
 /// A progress line. Gone when dropped.
 #[derive(Debug)]
-pub struct Progress(Option<(Sender<String>, JoinHandle<()>)>);
+pub(crate) struct Progress(Option<(Sender<String>, JoinHandle<()>)>);
 
 impl Progress {
     /// Says `what` on a terminal, unless it is over within 200 ms. Nothing on anything but a terminal.
     #[must_use]
-    pub fn start(what: &str, json: bool) -> Self {
+    pub(crate) fn start(what: &str, json: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if json || dumb || !io::stderr().is_terminal() {
             return Self(None);
@@ -53,7 +53,7 @@ impl Progress {
     }
 
     /// Says something else from now on.
-    pub fn say(&self, what: &str) {
+    pub(crate) fn say(&self, what: &str) {
         if let Some((sender, _)) = &self.0 {
             let _ = sender.send(what.to_owned());
         }

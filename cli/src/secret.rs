@@ -11,7 +11,7 @@ const MAX: usize = 1024;
 
 /// Why there is no code.
 #[derive(Debug)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// Nobody sits there to be asked.
     NoTerminal,
     /// The person broke off.
@@ -34,7 +34,7 @@ impl From<io::Error> for SecretError {
 ///
 /// # Errors
 /// [`SecretError`].
-pub fn from_stdin() -> Result<Zeroizing<String>, SecretError> {
+pub(crate) fn from_stdin() -> Result<Zeroizing<String>, SecretError> {
     let mut input = io::stdin().lock();
     read_line(&mut || {
         let mut byte = [0];
@@ -46,7 +46,7 @@ pub fn from_stdin() -> Result<Zeroizing<String>, SecretError> {
 ///
 /// # Errors
 /// [`SecretError`].
-pub fn ask(question: &str) -> Result<Zeroizing<String>, SecretError> {
+pub(crate) fn ask(question: &str) -> Result<Zeroizing<String>, SecretError> {
     let mut terminal =
         File::options().read(true).write(true).open("/dev/tty").map_err(|_| SecretError::NoTerminal)?;
     let before = termios::tcgetattr(&terminal).map_err(io::Error::from)?;

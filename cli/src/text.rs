@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 /// Whether a terminal or a reader could be fooled by it: controls, and marks that hide or reorder text.
 #[must_use]
-pub fn is_hostile(c: char) -> bool {
+pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -17,13 +17,13 @@ pub fn is_hostile(c: char) -> bool {
 
 /// A stranger's text on one line, at most 200 characters, without anything that a terminal obeys.
 #[must_use]
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     one_line(text, 200)
 }
 
 /// The same with a bound of one's own.
 #[must_use]
-pub fn one_line(text: &str, most: usize) -> String {
+pub(crate) fn one_line(text: &str, most: usize) -> String {
     let mut out: String = text
         .chars()
         .take(most)
@@ -37,7 +37,7 @@ pub fn one_line(text: &str, most: usize) -> String {
 
 /// A stranger's sentences: as [`clean`], longer, and ended as a sentence is.
 #[must_use]
-pub fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let text = one_line(text, 2_000);
     let text = text.trim();
     let mut chars = text.chars();
@@ -51,13 +51,13 @@ pub fn sentence(text: &str) -> String {
 
 /// A name in quotation marks.
 #[must_use]
-pub fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("“{}”", clean(name))
 }
 
 /// `a`, `a and b`, `a, b and c`.
 #[must_use]
-pub fn list(items: &[String]) -> String {
+pub(crate) fn list(items: &[String]) -> String {
     match items {
         [] => String::new(),
         [one] => one.clone(),
@@ -67,13 +67,13 @@ pub fn list(items: &[String]) -> String {
 
 /// `1 seat`, `3 seats`.
 #[must_use]
-pub fn count(number: usize, one: &str, many: &str) -> String {
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
 }
 
 /// An argument as a POSIX shell reads it back.
 #[must_use]
-pub fn shell(argument: &str) -> String {
+pub(crate) fn shell(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()
@@ -84,19 +84,19 @@ pub fn shell(argument: &str) -> String {
 
 /// `22 November 2026`, by the local calendar.
 #[must_use]
-pub fn date(moment: Timestamp) -> String {
+pub(crate) fn date(moment: Timestamp) -> String {
     formatted(moment, "%-d %B %Y")
 }
 
 /// `22 November 2026, 08:15`, local time.
 #[must_use]
-pub fn date_and_time(moment: Timestamp) -> String {
+pub(crate) fn date_and_time(moment: Timestamp) -> String {
     formatted(moment, "%-d %B %Y, %H:%M")
 }
 
 /// The same for a date without a time of day, which is no local matter.
 #[must_use]
-pub fn calendar(date: Date) -> String {
+pub(crate) fn calendar(date: Date) -> String {
     match date.to_string().parse::<jiff::civil::Date>() {
         Ok(found) => found.strftime("%-d %B %Y").to_string(),
         Err(_) => date.to_string(),
@@ -112,7 +112,7 @@ fn formatted(moment: Timestamp, format: &str) -> String {
 
 /// `in 3 days`, `today`, `5 days ago`: how far `moment` is from `now`.
 #[must_use]
-pub fn days_from(now: Timestamp, moment: Timestamp) -> String {
+pub(crate) fn days_from(now: Timestamp, moment: Timestamp) -> String {
     let days = moment.0.saturating_sub(now.0).div_euclid(claviger_protocol::clock::DAY);
     match days {
         -1 => "less than a day ago".to_owned(),
@@ -125,7 +125,7 @@ pub fn days_from(now: Timestamp, moment: Timestamp) -> String {
 
 /// Rows under a heading, columns as wide as their widest cell. Empty columns are left out.
 #[must_use]
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let width = |text: &str| text.chars().count();
     let used: Vec<usize> = (0..head.len())
         .filter(|c| rows.iter().any(|row| row.get(*c).is_some_and(|cell| !cell.is_empty())))

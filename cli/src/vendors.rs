@@ -15,18 +15,18 @@ const SHIPPED: &str = "/usr/share/claviger/vendors";
 
 /// A vendor's profile that verifies.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// What it says.
-    pub profile: VendorProfile,
+    pub(crate) profile: VendorProfile,
     /// The file's text.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// At most `most` bytes of a file as text.
 ///
 /// # Errors
 /// When it cannot be read, is longer, or is not text.
-pub fn read_text(path: &Path, most: usize) -> std::io::Result<String> {
+pub(crate) fn read_text(path: &Path, most: usize) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind};
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -43,7 +43,7 @@ pub fn read_text(path: &Path, most: usize) -> std::io::Result<String> {
 
 /// Every profile that can be read here: the stores', then the installers'. A vendor is listed once.
 #[must_use]
-pub fn known() -> Vec<Known> {
+pub(crate) fn known() -> Vec<Known> {
     let mut files: Vec<PathBuf> = Vec::new();
     for store in Places::of_process().stores {
         files.extend(entries(&store.path).into_iter().map(|vendor| vendor.join("vendor.clvprofile")));
@@ -65,7 +65,7 @@ pub fn known() -> Vec<Known> {
 
 /// What is in a folder, sorted; nothing when it cannot be read.
 #[must_use]
-pub fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -78,7 +78,7 @@ pub fn entries(folder: &Path) -> Vec<PathBuf> {
 
 /// A serial number as far as the profiles on disk can tell.
 #[derive(Debug)]
-pub enum Typed {
+pub(crate) enum Typed {
     /// It was typed correctly, or is a shop's own.
     Good(Serial),
     /// No known vendor has its prefix: the daemon will ask.
@@ -89,7 +89,7 @@ pub enum Typed {
 ///
 /// # Errors
 /// [`TypedCodeError`] when it looks like one of a known vendor and is none.
-pub fn read_serial(
+pub(crate) fn read_serial(
     typed: &str,
     vendor: Option<&VendorId>,
     known: &[Known],

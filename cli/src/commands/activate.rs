@@ -35,7 +35,7 @@ Examples:
 /// `claviger activate`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The serial number from your purchase; case, hyphens and spaces do not matter
     serial: String,
     /// The vendor's id, where the serial number's prefix does not tell
@@ -53,19 +53,19 @@ pub struct Arguments {
 }
 
 /// Carries `claviger activate` out.
-pub fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
     if arguments.serial.len() > 1024 {
         return Err(Failure::new(Exit::Input, "bad_serial", "that is far too long for a serial number"));
     }
     let known = vendors::known();
     let typed = vendors::read_serial(&arguments.serial, arguments.vendor.as_ref(), &known).map_err(|error| {
-        Failure::input("bad_serial", &error).advice("Nothing was sent. Compare it with your purchase confirmation.")
+        Failure::input("bad_serial", &error).advice("Nothing was sent.")
     })?;
     let serial = match &typed {
         Typed::Good(serial) => Some(serial),
         Typed::Untold => None,
     };
-    let code = unlock_code(&arguments, serial)?;
+    let code = unlock_code(arguments, serial)?;
     let mut daemon = connect::daemon(out)?;
     let progress = Progress::start("Activating", out.is_json());
     let call = ActivateCall {
@@ -77,7 +77,7 @@ pub fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
     drop(code);
     let answer = daemon.activate(call, &mut |now| progress.say(now));
     drop(progress);
-    let license = answer.map_err(|error| explain(error.into(), &arguments, serial))?;
+    let license = answer.map_err(|error| explain(error.into(), arguments, serial))?;
     out.json(&json!({ "license": license }));
     let name = out.look(Look::Good, &describe::product(&license));
     out.line(format!("{name} is activated on this computer."));
@@ -113,7 +113,7 @@ fn unlock_code(
     if let Some(serial) = serial {
         UnlockCode::parse(&code, serial).map_err(|error| {
             Failure::input("bad_unlock_code", &error)
-                .advice("Nothing was sent. Compare it with your purchase confirmation.")
+                .advice("Nothing was sent.")
         })?;
     }
     Ok(Some(code))

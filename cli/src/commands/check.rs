@@ -13,7 +13,7 @@ use claviger_protocol::ids::{ProductId, VendorId};
 use claviger_protocol::jws::Unverified;
 use serde_json::json;
 
-use crate::choose::{self, Match};
+use crate::choose;
 use crate::describe::named;
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
@@ -21,18 +21,10 @@ use crate::output::{Look, Output};
 use crate::text::{self, clean, quoted};
 use crate::vendors::{self, Known, entries};
 
-const ABOUT: &str = "\
-Say whether a product is licensed here, from the files alone
-
-Reads and verifies the files of this computer as a plug-in does, and asks nobody: it works with the daemon
-stopped or uninstalled. The vendor's keys are taken from the profile on this computer; give --profile to
-trust another copy of it, as a plug-in trusts the one that is built into it.";
-
 /// `claviger check`
 #[derive(Debug, Args)]
-#[command(about = "Say whether a product is licensed here, from the files alone", long_about = ABOUT,
-    after_long_help = exit::check_table())]
-pub struct Arguments {
+#[command(after_long_help = exit::check_table())]
+pub(crate) struct Arguments {
     /// Its name, its id, or the ending of its id
     product: String,
     /// The release to be run, as 2026-11-22: is it still covered by the update plan?
@@ -52,7 +44,7 @@ struct Candidate {
 }
 
 /// Carries `claviger check` out.
-pub fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
     let known = match &arguments.profile {
         Some(file) => vec![given(file)?],
         None => vendors::known(),
@@ -102,8 +94,7 @@ fn settled(license: &License) -> Status {
 /// The one product that `typed` means; none when there are no files about any.
 fn choose(typed: &str, known: &[Known]) -> Result<Option<Candidate>, Failure> {
     let all = candidates(known);
-    let found = choose::best(all, |c| choose::matches(typed, &c.product, &c.name).max(Match::None));
-    let mut found: Vec<Candidate> = found.into_iter().filter(|c| rated(typed, c) > Match::PartOfName).collect();
+    let mut found = choose::best(all, |c| choose::matches(typed, &c.product, &c.name));
     match found.len() {
         0 => Ok(by_id(typed, known)),
         1 => Ok(found.pop()),
@@ -119,10 +110,6 @@ fn choose(typed: &str, known: &[Known]) -> Result<Option<Candidate>, Failure> {
     }
 }
 
-fn rated(typed: &str, candidate: &Candidate) -> Match {
-    choose::matches(typed, &candidate.product, &candidate.name)
-}
-
 /// A whole id of which there are no files: the vendor is the one whose id it continues.
 fn by_id(typed: &str, known: &[Known]) -> Option<Candidate> {
     let product: ProductId = typed.trim().parse().ok()?;
@@ -131,7 +118,7 @@ fn by_id(typed: &str, known: &[Known]) -> Option<Candidate> {
         .map(|k| &k.profile.iss)
         .filter(|id| product.as_str().starts_with(&format!("{id}.")))
         .max_by_key(|id| id.as_str().len())
-        .or_else(|| if let [only] = known { Some(&only.profile.iss) } else { None })?;
+        .or(if let [only] = known { Some(&only.profile.iss) } else { None })?;
     Some(Candidate { vendor: vendor.clone(), product, name: String::new() })
 }
 

@@ -17,13 +17,13 @@ Examples:
 /// `claviger completions`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The shell
     shell: Shell,
 }
 
 /// Carries `claviger completions` out.
-pub fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "claviger", &mut script);
     out.raw(&script);

@@ -18,7 +18,7 @@ use crate::{connect, launch, logs, text};
 
 /// `claviger daemon …`
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the daemon in this terminal until Ctrl-C
     Run {
         /// Leave the terminal's session; used by claviger itself to start the daemon
@@ -49,7 +49,7 @@ pub enum Command {
 }
 
 /// Carries `claviger daemon …` out.
-pub fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Run { detach: Some(program), options } => {
             Err(launch::become_daemon(&program, &options, true))

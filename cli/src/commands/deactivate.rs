@@ -21,14 +21,14 @@ vendor's server when the network is back. Only then is the seat free for others.
 /// `claviger deactivate`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Its name, id, the ending of its id, or the serial number
     #[arg(value_name = "PRODUCT|SERIAL")]
     target: String,
 }
 
 /// Carries `claviger deactivate` out.
-pub fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
     let mut daemon = connect::daemon(out)?;
     let progress = Progress::start("Giving the activation up", out.is_json());
     let reply = daemon.deactivate(arguments.target);

@@ -25,10 +25,10 @@ const EARLIEST: i64 = 1_767_225_600;
 
 /// `claviger doctor`
 #[derive(Debug, Args)]
-pub struct Arguments {}
+pub(crate) struct Arguments {}
 
 /// Carries `claviger doctor` out.
-pub fn run(_: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(_: Arguments, out: &mut Output) -> Result<Exit, Failure> {
     let progress = Progress::start("Looking around", out.is_json());
     let mut findings = Vec::new();
     let theirs = daemon(&mut findings);

@@ -15,7 +15,7 @@ use crate::{connect, describe};
 
 /// `claviger license …`
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// List the licenses of this computer, those that lately ended included
     List {
         /// Only of this vendor: its id, name or serial prefix
@@ -39,7 +39,7 @@ pub enum Command {
 }
 
 /// Carries `claviger license …` out.
-pub fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::List { vendor } => {
             let mut daemon = connect::daemon(out)?;

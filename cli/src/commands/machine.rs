@@ -13,7 +13,7 @@ use crate::text::{clean, quoted};
 
 /// `claviger machine …`
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show exactly what an activation would send
     ///
     /// The machine id differs from vendor to vendor, so that they cannot compare notes, and no hardware
@@ -31,10 +31,10 @@ pub enum Command {
 }
 
 /// Carries `claviger machine …` out.
-pub fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Show { vendor } => show(vendor.as_deref(), out),
-        Command::Rename { name } => rename(name, out),
+        Command::Rename { name } => rename(&name, out),
     }
 }
 
@@ -81,7 +81,7 @@ fn facts(machine: &Machine) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn rename(name: String, out: &mut Output) -> Result<Exit, Failure> {
+fn rename(name: &str, out: &mut Output) -> Result<Exit, Failure> {
     let name = DeviceName::try_from(name.trim().to_owned()).map_err(|error| Failure::input("bad_name", &error))?;
     let name = connect::daemon(out)?.rename_machine(name)?;
     out.json(&json!({ "device_name": name }));

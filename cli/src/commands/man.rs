@@ -13,14 +13,14 @@ use crate::output::Output;
 
 /// `claviger man`
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Write one page a command into this folder instead of the main page to standard output
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
 }
 
 /// Carries `claviger man` out.
-pub fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failure> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     let Some(folder) = arguments.folder else {

@@ -19,7 +19,7 @@ use crate::output::Output;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Make vendors known to this computer, or forget them
     #[command(subcommand)]
     Vendor(vendor::Command),
@@ -31,6 +31,10 @@ pub enum Command {
     #[command(subcommand)]
     License(license::Command),
     /// Say whether a product is licensed here, from the files alone
+    ///
+    /// Reads and verifies the files of this computer as a plug-in does, and asks nobody: it works with the
+    /// daemon stopped or uninstalled. The vendor's keys are taken from the profile on this computer; give
+    /// --profile to trust another copy of it, as a plug-in trusts the one that is built into it.
     Check(check::Arguments),
     /// See and change what vendors learn about this computer
     #[command(subcommand)]
@@ -50,17 +54,17 @@ pub enum Command {
 ///
 /// # Errors
 /// [`Failure`] says what kept it.
-pub fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Vendor(command) => vendor::run(command, out),
-        Command::Activate(arguments) => activate::run(arguments, out),
+        Command::Activate(arguments) => activate::run(&arguments, out),
         Command::Deactivate(arguments) => deactivate::run(arguments, out),
         Command::License(command) => license::run(command, out),
-        Command::Check(arguments) => check::run(arguments, out),
+        Command::Check(arguments) => check::run(&arguments, out),
         Command::Machine(command) => machine::run(command, out),
         Command::Daemon(command) => daemon::run(command, out),
         Command::Doctor(arguments) => doctor::run(arguments, out),
-        Command::Completions(arguments) => completions::run(arguments, out),
+        Command::Completions(arguments) => completions::run(&arguments, out),
         Command::Man(arguments) => man::run(arguments, out),
     }
 }

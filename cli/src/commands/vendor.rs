@@ -17,7 +17,7 @@ use crate::{choose, connect, vendors};
 
 /// `claviger vendor …`
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Make a vendor known by its profile
     ///
     /// A vendor profile (a file ending in .clvprofile) says where the vendor's server is and which keys
@@ -40,7 +40,7 @@ pub enum Command {
 }
 
 /// Carries `claviger vendor …` out.
-pub fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
+pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Add { file } => add(&file, out),
         Command::List => list(out),
@@ -128,7 +128,7 @@ fn remove(typed: &str, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// The vendor that `typed` names: by id, name, prefix or unique ending.
-pub fn find(vendors: &[Vendor], typed: &str) -> Result<Vendor, Failure> {
+pub(crate) fn find(vendors: &[Vendor], typed: &str) -> Result<Vendor, Failure> {
     let rate = |v: &&Vendor| {
         if v.prefix.as_str().eq_ignore_ascii_case(typed.trim()) {
             return choose::Match::Name;
@@ -164,7 +164,7 @@ pub fn find(vendors: &[Vendor], typed: &str) -> Result<Vendor, Failure> {
 }
 
 /// The id of the vendor that `typed` names.
-pub fn id_of(
+pub(crate) fn id_of(
     daemon: &mut claviger_client::manager::Manager,
     typed: Option<&str>,
 ) -> Result<Option<VendorId>, Failure> {

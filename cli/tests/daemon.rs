@@ -1,0 +1,225 @@
+//! Reaching a daemon that is missing, broken, silent or a stranger's; starting one.
+
+mod support;
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+use support::{Home, Ran, good, license, refused};
+
+#[test]
+fn status_says_whether_it_runs_and_starts_nothing() {
+    let home = Home::new();
+    let ran = home.run(&["daemon", "status", "--json"]);
+    assert_eq!(ran.code, 12);
+    assert_eq!(ran.json()["error"]["code"], "daemon_not_running");
+    assert!(!home.path().join("log").exists());
+    let status = json!({ "version": "0.1.0", "mode": "user", "pid": 7, "vendors": 2, "activations": 3,
+        "receipts_waiting": 1, "intents_waiting": 0, "network": true, "may_change": true });
+    let reply = status.clone();
+    home.peer(move |_, _| good(json!({ "status": reply })));
+    assert_eq!(home.run(&["daemon", "status", "--json"]).json()["status"]["activations"], 3);
+    let ran = home.run(&["daemon", "status"]);
+    assert!(ran.out.starts_with("The Claviger daemon is running.\n"), "{}", ran.out);
+    assert!(ran.out.contains("1 waiting for the vendor's server"), "{}", ran.out);
+    assert!(!ran.out.contains("Unsettled"), "{}", ran.out);
+}
+
+#[test]
+fn broken_daemons_are_told_apart_from_refusals() {
+    let cases: [(&[u8], &str, i32); 6] = [
+        (b"\0", "daemon_unreadable", 12),
+        (b"<html>\0", "daemon_unreadable", 12),
+        (b"{\"parameters\":{}}\0", "daemon_unreadable", 12),
+        (b"{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{}}\0", "daemon_unreadable", 12),
+        (
+            b"{\"error\":\"io.claviger.Daemon.NotPermitted\",\"parameters\":{\"message\":\"no\"}}\0",
+            "not_permitted",
+            10,
+        ),
+        (
+            b"{\"error\":\"io.claviger.Daemon.Storage\",\"parameters\":{\"code\":\"disk_full\",\"message\":\"full\"}}\0",
+            "disk_full",
+            11,
+        ),
+    ];
+    for (bytes, word, code) in cases {
+        let home = Home::new();
+        home.raw_peer(move |_, _| bytes.to_vec());
+        let ran = home.run(&["vendor", "list", "--json"]);
+        assert_eq!(ran.json()["error"]["code"], word, "{}", ran.out);
+        assert_eq!(ran.code, code, "{}", ran.out);
+    }
+}
+
+#[test]
+fn a_daemon_that_hangs_up_is_said_so() {
+    let home = Home::new();
+    let listener = home.listen();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"{\"parameters\":");
+        }
+    });
+    let ran = home.run(&["license", "list", "--json"]);
+    assert_eq!((ran.code, &ran.json()["error"]["code"]), (12, &json!("daemon_gone")));
+}
+
+#[test]
+fn a_strangers_process_is_not_talked_to() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not run: only root can play another user");
+        return;
+    }
+    let home = Home::new();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = home.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    std::os::unix::fs::chown(&run, Some(65_534), None).unwrap();
+    let socket = run.join("daemon.sock");
+    let (ready, listening) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // The kernel keeps the credentials of the thread that listens.
+        let nobody = rustix::process::Uid::from_raw(65_534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        ready.send(()).unwrap();
+        listener.incoming().flatten().for_each(drop);
+    });
+    listening.recv().unwrap();
+    let ran = home.run(&["daemon", "status", "--json"]);
+    assert_eq!((ran.code, &ran.json()["error"]["code"]), (13, &json!("daemon_not_trusted")));
+}
+
+#[test]
+fn sockets_with_long_paths_are_reached() {
+    let home = Home::new();
+    let deep = home.path().join("x".repeat(120));
+    std::fs::create_dir_all(deep.join("run")).unwrap();
+    std::env::set_current_dir(deep.join("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind("daemon.sock").unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"{\"parameters\":{\"vendors\":[]}}\0");
+            let _ = std::io::Read::read(&mut stream, &mut [0; 100]);
+        }
+    });
+    let ran = Ran::of(home.command(&["vendor", "list", "--json"]).env("CLAVIGER_HOME", &deep).output().unwrap());
+    assert_eq!(ran.json(), json!({ "vendors": [] }));
+}
+
+/// The command alone in a folder, with a `clavigerd` beside it that does what `script` says.
+fn beside(home: &Home, script: Option<&str>) -> std::path::PathBuf {
+    let folder = home.path().join("bin");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("claviger");
+    std::fs::copy(env!("CARGO_BIN_EXE_claviger"), &program).unwrap();
+    if let Some(script) = script {
+        let daemon = folder.join("clavigerd");
+        std::fs::write(&daemon, script).unwrap();
+        std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    program
+}
+
+#[test]
+fn a_daemon_that_is_missing_or_ends_at_once_is_explained() {
+    let home = Home::new();
+    let program = beside(&home, None);
+    let mut command = home.command_of(&program, &["vendor", "list", "--json"]);
+    let ran = Ran::of(command.env("PATH", "").output().unwrap());
+    assert_eq!((ran.code, &ran.json()["error"]["code"]), (12, &json!("daemon_not_installed")));
+
+    let home = Home::new();
+    let program = beside(&home, Some("#!/bin/sh\necho \"the disk is made of cheese\" >&2\nexit 3\n"));
+    let ran = Ran::of(home.command_of(&program, &["vendor", "list"]).output().unwrap());
+    assert_eq!(ran.code, 12);
+    assert!(ran.err.contains("Error: The daemon ended at once (exit status: 3)."), "{}", ran.err);
+    assert!(ran.err.contains("  because: the disk is made of cheese\n"), "{}", ran.err);
+    let log = home.path().join("log/daemon.log");
+    assert_eq!(log.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let ran = Ran::of(home.command_of(&program, &["daemon", "logs", "--json"]).output().unwrap());
+    assert_eq!(ran.json()["lines"], json!(["the disk is made of cheese"]));
+}
+
+#[test]
+fn run_becomes_the_daemon() {
+    let home = Home::new();
+    let program = beside(&home, Some("#!/bin/sh\necho \"$CLAVIGER_HOME $*\"\nexit 5\n"));
+    let ran = Ran::of(home.command_of(&program, &["daemon", "run", "--", "--flag"]).output().unwrap());
+    assert_eq!(ran.out, format!("{} --flag\n", home.path().display()));
+    assert_eq!(ran.code, 5);
+}
+
+#[test]
+fn lists_and_details_of_licenses() {
+    let home = Home::new();
+    let mut ended = license("Noctuary");
+    ended["status"] = json!("replaced");
+    ended["ended_by"] = json!("Laptop");
+    ended["product"] = json!("com.example.reverb");
+    ended["opens"] = json!(["com.example.reverb"]);
+    ended["serial"] = json!("SOL-11111-11111-11111");
+    let all = json!([license("Solstice"), ended]);
+    home.peer(move |method, _| match method {
+        "ListLicenses" | "Refresh" => good(json!({ "licenses": all })),
+        _ => refused("Internal", json!({ "message": "?" })),
+    });
+    let ran = home.run(&["license", "list"]);
+    assert_eq!(
+        ran.out,
+        "PRODUCT   STATUS    VALID     SERIAL NUMBER          VENDOR\n\
+         Solstice  licensed  for ever  SOL-00000-00000-00000  Example Audio\n\
+         Noctuary  replaced  for ever  SOL-11111-11111-11111  Example Audio\n"
+    );
+    for target in ["reverb", "noctuary", "sol 11111 11111 11111", "com.example.reverb"] {
+        let ran = home.run(&["license", "show", target, "--json"]);
+        assert_eq!(ran.json()["license"]["ended_by"], "Laptop", "{target}");
+    }
+    assert_eq!(home.run(&["license", "show", "example"]).code, 4);
+    assert!(home.run(&["license", "show", "reverb"]).out.contains("Taken over by  Laptop"));
+}
+
+#[test]
+fn doctor_works_without_a_daemon() {
+    let home = Home::new();
+    let certificate = home.with_certificate(&support::certificate(), &support::issuing(1));
+    let ran = home.run(&["doctor", "--json"]);
+    let findings = ran.json()["findings"].as_array().unwrap().clone();
+    let level = |name: &str| findings.iter().find(|f| f["name"] == name).map(|f| f["level"].clone());
+    assert_eq!(level("store"), Some(json!("ok")), "{findings:?}");
+    assert_eq!(level("certificates"), Some(json!("ok")));
+    assert_eq!(level("machine_id"), Some(json!("ok")));
+    std::fs::write(&certificate, "damaged").unwrap();
+    let ran = home.run(&["doctor", "--json"]);
+    assert_eq!(ran.code, 14);
+    let findings = ran.json()["findings"].as_array().unwrap().clone();
+    let bad = findings.iter().find(|f| f["name"] == "certificate").unwrap();
+    assert!(bad["advice"].as_str().unwrap().contains("license refresh"), "{bad}");
+    assert!(home.run(&["doctor"]).out.contains("problem  certificate: The certificate "));
+}
+
+#[test]
+fn vendors_by_file() {
+    let home = Home::new();
+    let vendor = json!({ "id": "com.example", "name": "Example Audio", "prefix": "SOL", "server": "http://127.0.0.1:1", "keyset": 1 });
+    let peer = home.peer(move |method, _| match method {
+        "AddVendor" => good(json!({ "vendor": vendor, "added": true })),
+        "ListVendors" => good(json!({ "vendors": [vendor] })),
+        "RemoveVendor" => good(json!({})),
+        _ => refused("Internal", json!({ "message": "?" })),
+    });
+    let file = home.path().join("example.clvprofile");
+    let path = file.to_str().unwrap();
+    assert_eq!(home.run(&["vendor", "add", path]).code, 11);
+    std::fs::write(&file, "not.a.profile").unwrap();
+    let ran = home.run(&["vendor", "add", path, "--json"]);
+    assert_eq!((ran.code, &ran.json()["error"]["code"]), (3, &json!("bad_profile")));
+    assert!(peer.calls().is_empty(), "a bad file is caught before the daemon is asked");
+    std::fs::write(&file, support::profile_text(1) + "\n").unwrap();
+    let ran = home.run(&["vendor", "add", path]);
+    assert!(ran.out.starts_with("Example Audio is known now"), "{}{}", ran.out, ran.err);
+    assert_eq!(home.run(&["vendor", "remove", "sol", "--json"]).json()["removed"], "com.example");
+    assert_eq!(home.run(&["vendor", "remove", "com.other"]).code, 4);
+}
