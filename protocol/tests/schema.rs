@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use claviger_protocol::http::ProblemCode;
 use claviger_protocol::ids::DeviceName;
 use claviger_protocol::ipc;
 use common::documents::*;
@@ -64,6 +65,16 @@ fn every_member_that_is_sent_is_explained_to_people() {
                 "docs/privacy.md does not explain `{member}` ({list})"
             );
         }
+    }
+}
+
+/// A code that a stranger may meet is explained to strangers.
+#[test]
+fn every_problem_code_is_documented() {
+    let text = read("../docs/protocol.md");
+    for code in ProblemCode::ALL {
+        let row = format!("| `{}` | {} |", code.code(), code.http_status());
+        assert!(text.contains(&row), "docs/protocol.md has no row for {}", code.code());
     }
 }
 
