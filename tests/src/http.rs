@@ -64,7 +64,7 @@ impl Client {
 
     /// `POST path` with a JSON body.
     pub fn post(&mut self, path: &str, body: &Value) -> Reply {
-        self.exchange("POST", path, Some(body.to_string()))
+        self.exchange("POST", path, Some(&body.to_string()))
     }
 
     /// Sends a signed request to its endpoint.
@@ -72,8 +72,8 @@ impl Client {
         self.post(&format!("/v1/{endpoint}"), &serde_json::json!({ "request": request }))
     }
 
-    fn exchange(&mut self, method: &str, path: &str, body: Option<String>) -> Reply {
-        self.try_exchange(method, path, body.as_deref()).unwrap_or_else(|e| panic!("{method} {path}: {e}"))
+    fn exchange(&mut self, method: &str, path: &str, body: Option<&str>) -> Reply {
+        self.try_exchange(method, path, body).unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 
     /// The same, for a server that may be killed meanwhile.

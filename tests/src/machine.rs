@@ -154,6 +154,17 @@ impl Machine {
         self.daemon.take().expect("the daemon runs").kill();
     }
 
+    /// Ends a daemon that the command line has started because it found none.
+    pub fn end_stray_daemon(&self) {
+        let Ok(mut connection) = Connection::open(&self.socket()) else { return };
+        let Ok(reply) = connection.call("GetStatus", &serde_json::json!({})) else { return };
+        let pid = reply["parameters"]["status"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let pid = rustix::process::Pid::from_raw(pid.expect("a daemon tells its process id")).unwrap();
+        let end = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        process::wait_readable(&end);
+    }
+
     /// The running daemon.
     #[must_use]
     pub fn daemon(&mut self) -> &mut Running {

@@ -61,6 +61,12 @@ impl Done {
         lines.map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("not JSON ({e}): {l}"))).collect()
     }
 
+    /// The stable word of a refusal, from `--json`.
+    #[must_use]
+    pub fn error_code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error code: {self}")).to_owned()
+    }
+
     /// Everything it wrote.
     #[must_use]
     pub fn text(&self) -> String {
@@ -158,6 +164,13 @@ fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     };
     let ended = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap_or(0) > 0;
     if ended { child.wait().ok() } else { None }
+}
+
+/// Waits until there is something to read; for a pidfd, until the process has ended.
+pub fn wait_readable(fd: &std::os::fd::OwnedFd) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap(), tv_nsec: 0 };
+    assert!(poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0, "still waiting");
 }
 
 /// A process in the background. Dropping it kills it.

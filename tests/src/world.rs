@@ -20,7 +20,6 @@ use crate::proxy::Proxy;
 pub const PRODUCT: &str = "com.example.synth";
 /// Its name.
 pub const PRODUCT_NAME: &str = "Solstice";
-const PASSPHRASE: &str = "correct horse battery staple";
 
 /// What a customer gets.
 #[derive(Debug, Clone)]
@@ -35,6 +34,7 @@ pub struct License {
 #[derive(Debug)]
 pub struct World {
     folder: TempDir,
+    data: PathBuf,
     /// Stands at the address that the vendor profile names.
     pub proxy: Proxy,
     /// The vendor's id.
@@ -60,6 +60,7 @@ impl World {
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let proxy = Proxy::start(None);
         let world = Self {
+            data: folder.path().join("server"),
             folder,
             proxy,
             vendor: "com.example".parse().unwrap(),
@@ -67,7 +68,6 @@ impl World {
             machines: std::cell::Cell::new(0),
         };
         let url = format!("http://{}", world.proxy.address);
-        let root = world.path("root-keys");
         let arguments = [
             "init",
             "--vendor",
@@ -76,13 +76,11 @@ impl World {
             "Example Audio",
             "--prefix",
             "SOL",
-            "--url",
+            "--server-url",
             &url,
-            "--root-keys",
-            root.to_str().unwrap(),
-            "--passphrase-stdin",
+            "--demo",
         ];
-        let _said = world.server_with(&arguments, &format!("{PASSPHRASE}\n")).ok();
+        let _said = world.server(&arguments).ok();
         let _said = world.server(&["product", "add", PRODUCT, "--name", PRODUCT_NAME]).ok();
         world
     }
@@ -96,7 +94,14 @@ impl World {
     /// The server's data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.path("server")
+        self.data.clone()
+    }
+
+    /// Moves the data folder, while no server runs on it.
+    pub fn move_data(&mut self, to: &Path) {
+        crate::machine::copy_folder(&self.data, to);
+        std::fs::remove_dir_all(&self.data).unwrap();
+        self.data = to.to_owned();
     }
 
     /// The vendor profile.
@@ -120,7 +125,6 @@ impl World {
             .env("PATH", "/usr/bin:/bin")
             .env("LANG", "C.UTF-8")
             .current_dir(self.folder.path());
-        command.arg("--data").arg(self.data());
         command
     }
 
@@ -133,7 +137,7 @@ impl World {
     /// `claviger-server …`, with something on its standard input.
     #[must_use]
     pub fn server_with(&self, arguments: &[&str], input: &str) -> Done {
-        process::run(self.server_command().args(arguments), input)
+        process::run(self.server_command().args(arguments).arg("--data").arg(&self.data), input)
     }
 
     /// `claviger-server --json …`, which has to succeed; its value.
@@ -152,7 +156,8 @@ impl World {
         let file = self.path(&format!("address-{}", crate::random_hex(4)));
         let mut command = self.server_command();
         command.envs(env.iter().copied());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--address-file"]).arg(&file);
+        command.arg("serve").arg("--data").arg(&self.data);
+        command.args(["--listen", "127.0.0.1:0", "--address-file"]).arg(&file);
         let started = Running::start_service(&mut command, self.folder.path());
         let running = started.unwrap_or_else(|(status, said)| panic!("the server ended: {status}\n{said}"));
         let text = std::fs::read_to_string(&file).unwrap();
@@ -213,10 +218,29 @@ impl World {
         license_of(&issued)
     }
 
-    /// Issues licenses of one seat each.
+    /// Issues many licenses at once.
     #[must_use]
-    pub fn issue_many(&self, count: u32) -> Vec<License> {
-        (0..count).map(|_| self.issue(1)).collect()
+    pub fn issue_batch(&self, count: u32, seats: u32) -> Vec<License> {
+        let (count, seats) = (count.to_string(), seats.to_string());
+        let terms = ["license", "issue", PRODUCT, "--count", &count, "--seats", &seats];
+        let issued = self.server_json(&terms);
+        let all = issued["licenses"].as_array().unwrap_or_else(|| panic!("no licenses in {issued}"));
+        all.iter().map(license_of).collect()
+    }
+
+    /// Puts another product into the catalogue.
+    pub fn add_product(&self, id: &str, name: &str) {
+        let _said = self.server(&["product", "add", id, "--name", name]).ok();
+    }
+
+    /// Backs the server up.
+    pub fn backup(&self, to: &Path) {
+        let _said = self.server(&["backup", to.to_str().unwrap()]).ok();
+    }
+
+    /// Puts a backup in the place of what the server has.
+    pub fn restore(&self, from: &Path) {
+        let _said = self.server(&["restore", from.to_str().unwrap(), "--force"]).ok();
     }
 
     /// The server's view of a license.

@@ -23,8 +23,8 @@ enum Needs {
 
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
 const END_TO_END: &[(&str, Needs)] = &[
-    ("canary", Needs::Nothing),
-    ("disk", Needs::Namespaces),
+    ("canary", Needs::Namespaces),
+    ("disk", Needs::Root),
     ("forged_profile", Needs::Nothing),
     ("hostile_documents", Needs::Nothing),
     ("hostile_peers", Needs::Nothing),

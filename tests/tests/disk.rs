@@ -1,0 +1,200 @@
+//! Disks that are full, read-only or damaged: a clear error, and what was good before stays good.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use claviger_tests::device::Device;
+use claviger_tests::machine::files_below;
+use claviger_tests::world::PRODUCT;
+use claviger_tests::{Machine, World};
+
+/// A small disk of its own; unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=700");
+        let mut mount = Command::new("mount");
+        assert!(mount.args(["-t", "tmpfs", "-o", &options, "none"]).arg(at).status().unwrap().success());
+        Self(at.to_owned())
+    }
+
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        for size in [65_536, 4_096, 1] {
+            while file.write_all(&vec![0u8; size]).is_ok() {}
+        }
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_daemon_loses_nothing() {
+    let world = World::new();
+    let (held, wanted) = (world.issue(1), world.issue(1));
+    let folder = world.folder();
+    let disk = Disk::mount(&folder, "4m");
+    let mut machine = world.ready(Machine::this(&folder));
+    let _said = machine.activate(&held).ok();
+
+    disk.fill();
+    let done = machine.activate(&wanted).refused();
+    assert_eq!(done.code, Some(11), "{done}");
+    let _said = done.says(&["space"]);
+    assert!(machine.is_licensed(PRODUCT));
+    // Giving up cannot be promised when the promise cannot be written down.
+    let done = machine.claviger(&["deactivate", &held.serial]).refused();
+    assert_eq!(done.code, Some(11), "{done}");
+    assert!(machine.is_licensed(PRODUCT));
+    assert_eq!(world.seats_taken(&held), 1);
+    assert!(machine.daemon().is_running());
+
+    disk.empty();
+    let _said = machine.activate(&wanted).ok();
+    assert_eq!((world.seats_taken(&held), world.seats_taken(&wanted)), (1, 1));
+    let _said = machine.claviger(&["deactivate", &held.serial]).ok();
+    assert_eq!(world.seats_taken(&held), 0);
+}
+
+#[test]
+fn a_read_only_disk_under_the_daemon_is_named() {
+    let world = World::new();
+    let (held, wanted) = (world.issue(1), world.issue(1));
+    let folder = world.folder();
+    let disk = Disk::mount(&folder, "4m");
+    let mut machine = world.ready(Machine::this(&folder));
+    let _said = machine.activate(&held).ok();
+    machine.stop_daemon();
+    disk.remount("ro");
+    // The daemon may refuse to start, or start and refuse to change anything: the plug-in does not care.
+    assert!(machine.is_licensed(PRODUCT));
+    let done = machine.activate(&wanted).refused();
+    assert!(matches!(done.code, Some(11 | 12)), "{done}");
+    assert!(done.text().to_lowercase().contains("read-only"), "{done}");
+    assert!(machine.is_licensed(PRODUCT));
+    disk.remount("rw");
+    machine.end_stray_daemon();
+    machine.start_daemon();
+    let _said = machine.activate(&wanted).ok();
+    assert_eq!((world.seats_taken(&held), world.seats_taken(&wanted)), (1, 1));
+}
+
+#[test]
+fn a_full_disk_under_the_server_takes_no_seat_and_heals() {
+    let mut world = World::without_server();
+    let disk = Disk::mount(&world.path("server-disk"), "24m");
+    world.move_data(&world.path("server-disk/data"));
+    world.start_server();
+    let license = world.issue(2);
+    let device = Device::new(&world.vendor, "First");
+    let mut http = world.http();
+    assert_eq!(http.send("activate", &device.activate(&license)).status, 200);
+    disk.fill();
+    // The log may have room for a little more; it must not have room for ever.
+    let mut refused = None;
+    let mut taken = 1;
+    for number in 0..20_000 {
+        let device = Device::new(&world.vendor, &format!("More {number}"));
+        let license = license.clone();
+        let reply = http.send("activate", &device.activate(&license));
+        match reply.status {
+            200 => taken += 1,
+            409 => assert_eq!(reply.code(), "seats_taken"),
+            500..=599 => {
+                refused = Some(reply);
+                break;
+            }
+            other => panic!("{other}: {}", reply.json()),
+        }
+        if taken == 2 && number > 50 {
+            break;
+        }
+    }
+    if let Some(reply) = &refused {
+        assert!(["internal", "unavailable"].contains(&reply.code().as_str()), "{}", reply.json());
+    }
+    assert!(world.running_server().is_running());
+    assert!(matches!(world.http().get("/v1/health").status, 200 | 503), "it answers still");
+    disk.empty();
+    let before = world.seats_taken(&license);
+    assert!(before <= 2);
+    let last = Device::new(&world.vendor, "After");
+    let reply = world.http().send("activate", &last.activate(&license));
+    assert!(matches!(reply.status, 200 | 409), "{}", reply.json());
+    assert_eq!(world.seats_taken(&license), 2);
+    world.stop_server();
+    world.start_server();
+    assert_eq!(world.seats_taken(&license), 2);
+}
+
+/// Every file of a home, damaged one at a time in two ways: nothing crashes, nothing lies, and with the file back
+/// everything is as before.
+#[test]
+fn damaged_files_are_noticed_one_by_one() {
+    let world = World::new();
+    let license = world.issue(1);
+    let mut machine = world.this_machine();
+    let _said = machine.activate(&license).ok();
+    machine.stop_daemon();
+    let files: Vec<PathBuf> = files_below(&machine.home)
+        .into_iter()
+        .filter(|f| !f.to_string_lossy().contains("/log/") && f.extension().is_none_or(|e| e != "lock"))
+        .filter(|f| std::fs::metadata(f).unwrap().len() > 0)
+        .collect();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let good = std::fs::read(&file).unwrap();
+        let mut flipped = good.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0x10;
+        for (how, bad) in
+            [("truncated", &good[..good.len() / 2]), ("empty", &[][..]), ("bit-flipped", &flipped)]
+        {
+            let what = format!("{} {how}", file.display());
+            std::fs::write(&file, bad).unwrap();
+            let status = machine.status_of(PRODUCT);
+            if file.extension().is_some_and(|e| e == "cert") {
+                assert!(["damaged", "untrusted"].contains(&status.as_str()), "{what}: {status}");
+            }
+            // The daemon starts and answers, or ends with a sentence.
+            match machine.try_start_daemon(&[]) {
+                Ok(mut daemon) => {
+                    let listed = machine.claviger(&["license", "list"]);
+                    assert!(listed.code.is_some_and(|c| c != 101), "{what}: {listed}");
+                    let doctor = machine.claviger(&["doctor"]);
+                    assert!(doctor.code.is_some_and(|c| c != 101), "{what}: {doctor}");
+                    assert!(daemon.terminate().success(), "{what}: {}", daemon.output());
+                }
+                Err((status, said)) => {
+                    assert!(status.code().is_some_and(|c| c != 101), "{what}: {status}\n{said}");
+                    assert!(said.split_whitespace().count() > 5, "{what}: {said}");
+                }
+            }
+            std::fs::write(&file, &good).unwrap();
+        }
+        assert!(machine.is_licensed(PRODUCT), "{} is back", file.display());
+    }
+    machine.start_daemon();
+    let _said = machine.claviger(&["license", "refresh"]).ok();
+    assert!(machine.is_licensed(PRODUCT));
+    assert_eq!(world.seats_taken(&license), 1);
+    let _said = machine.claviger(&["deactivate", PRODUCT]).ok();
+    assert_eq!(world.seats_taken(&license), 0);
+}
