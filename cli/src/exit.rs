@@ -122,9 +122,7 @@ mod tests {
         .map(Exit::number)
         .into();
         assert!(numbers.iter().all(|n| *n < 20));
-        numbers.extend(
-            Status::ALL.iter().filter(|s| s.number() >= 20).map(|s| Exit::Status(*s).number()),
-        );
+        numbers.extend(Status::ALL.iter().filter(|s| s.number() >= 20).map(|s| Exit::Status(*s).number()));
         let count = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();

@@ -111,8 +111,12 @@ impl From<ManagerError> for Failure {
         let mut failure = Self::new(exit, error.code(), error.to_string());
         // A server may have had a hand in it: it must not look like several lines of ours.
         failure.advice = error.advice().map(|advice| text::one_line(advice, 2_000));
-        if let Some(source) = error.source() {
+        let source = error.source().filter(|_| !matches!(error, ManagerError::NotRunning { .. }));
+        if let Some(source) = source {
             failure = failure.because(source);
+        }
+        if exit == Exit::Ambiguous && failure.code == "not_found" {
+            failure.code = "ambiguous".to_owned();
         }
         if let ManagerError::Call(call) = &error {
             match call {

@@ -21,7 +21,7 @@ pub(crate) const UNIT: &str = "clavigerd.service";
 /// How long a daemon may take until it answers; it needs a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long another daemon, started at the same time, may take after ours has made way for it.
-const RACE: Duration = Duration::from_secs(2);
+const RACE: Duration = Duration::from_secs(1);
 
 /// Starts the daemon and waits until it answers; says how it was started.
 ///
@@ -37,8 +37,9 @@ pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
     let begun = log.metadata().map_or(0, |found| found.len());
     let out = logs::open(&log)?;
     let errors = out.try_clone().map_err(|e| Failure::storage("The daemon's log cannot be written", &e))?;
-    let this = std::env::current_exe()
-        .map_err(|e| Failure::new(Exit::Daemon, "daemon_not_started", "this program cannot find itself").because(&e))?;
+    let this = std::env::current_exe().map_err(|e| {
+        Failure::new(Exit::Daemon, "daemon_not_started", "this program cannot find itself").because(&e)
+    })?;
     let mut command = Command::new(this);
     // Through ourselves: leaving the session needs a step between fork and exec.
     command.args(["daemon", "run", "--detach"]).arg(&program).stdin(Stdio::null()).stdout(out).stderr(errors);
@@ -123,9 +124,9 @@ pub(crate) fn find() -> Result<PathBuf, Failure> {
         Failure::new(
             Exit::Daemon,
             "daemon_not_installed",
-            "the daemon’s program clavigerd is neither beside this program nor in PATH",
+            "the daemon's program clavigerd is neither beside this program nor in PATH",
         )
-        .advice("Install Claviger’s daemon, or put clavigerd into the same folder as claviger.")
+        .advice("Install Claviger's daemon, or put clavigerd into the same folder as claviger.")
     })
 }
 

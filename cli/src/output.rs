@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 use serde_json::json;
@@ -88,6 +89,12 @@ impl Output {
         }
     }
 
+    /// A sentence or more for people, broken between words on a terminal.
+    pub(crate) fn sentence(&mut self, sentence: impl AsRef<str>) {
+        let wrapped = text::wrap(sentence.as_ref(), width(io::stdout()));
+        self.line(wrapped);
+    }
+
     /// Lines `name  value`, values aligned. Empty values are left out.
     pub(crate) fn fields(&mut self, fields: &[(&str, String)]) {
         let wide = fields.iter().filter(|f| !f.1.is_empty()).map(|f| f.0.chars().count()).max().unwrap_or(0);
@@ -141,9 +148,10 @@ impl Output {
     /// When standard output cannot be written, a full disk for example.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         match self.failed.take() {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::storage("The command was carried out, but its result could not be written", &error))
-            }
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::storage(
+                "The command was carried out, but its result could not be written",
+                &error,
+            )),
             _ => Ok(()),
         }
     }
@@ -159,20 +167,25 @@ impl Output {
         } else {
             ("", "", "")
         };
-        let mut text = format!("{bad}Error:{plain} {}\n", text::sentence(&failure.message));
+        let width = width(io::stderr());
+        let message = text::wrap(&format!("Error: {}", text::sentence(&failure.message)), width);
+        let mut text = format!("{bad}Error:{plain}{}\n", message.trim_start_matches("Error:"));
         for cause in &failure.causes {
             let _ = writeln!(text, "  because: {}", text::one_line(cause, 600));
         }
-        for line in failure.advice.iter().flat_map(|advice| advice.lines()) {
+        let mut lines = failure.advice.iter().flat_map(|advice| advice.lines()).peekable();
+        while let Some(line) = lines.next() {
             let line = text::one_line(line, 2_000);
-            match line.strip_prefix("    ") {
-                Some(command) => {
-                    let _ = writeln!(text, "    {strong}{command}{plain}");
-                }
-                None => {
-                    let _ = writeln!(text, "{}", text::sentence(&line));
-                }
+            if let Some(command) = line.strip_prefix("    ") {
+                let _ = writeln!(text, "    {strong}{command}{plain}");
+                continue;
             }
+            let mut line = text::sentence(&line);
+            if lines.peek().is_some_and(|next| next.starts_with("    ")) && line.ends_with('.') {
+                line.pop();
+                line.push(':');
+            }
+            let _ = writeln!(text, "{}", text::wrap(&line, width));
         }
         // Where even standard error is closed, the exit code still tells.
         let _ = io::stderr().write_all(harmless(text.trim_end_matches('\n'), self.colour_errors).as_bytes());
@@ -181,12 +194,19 @@ impl Output {
     }
 }
 
+/// How wide text may be on a terminal; unbounded elsewhere.
+fn width(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col).clamp(40, 100)).filter(|_| size.ws_col > 0)
+}
+
 /// The last gate before a terminal: no control passes but line ends and, with colours, our own looks.
 fn harmless(text: &str, colour: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let ours = Look::ALL.iter().map(|l| l.sequence()).chain([PLAIN]).find(|s| colour && rest.starts_with(s));
+        let ours =
+            Look::ALL.iter().map(|l| l.sequence()).chain([PLAIN]).find(|s| colour && rest.starts_with(s));
         if let Some(sequence) = ours {
             out.push_str(sequence);
             rest = &rest[sequence.len()..];

@@ -81,9 +81,7 @@ impl Drop for Restore {
     }
 }
 
-fn read_line(
-    next: &mut dyn FnMut() -> io::Result<Option<u8>>,
-) -> Result<Zeroizing<String>, SecretError> {
+fn read_line(next: &mut dyn FnMut() -> io::Result<Option<u8>>) -> Result<Zeroizing<String>, SecretError> {
     // Never grows, so no copy stays behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX));
     while let Some(byte) = next()? {

@@ -27,7 +27,15 @@ pub(crate) fn one_line(text: &str, most: usize) -> String {
     let mut out: String = text
         .chars()
         .take(most)
-        .map(|c| if c == '\n' || c == '\t' { ' ' } else if is_hostile(c) { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c == '\n' || c == '\t' {
+                ' '
+            } else if is_hostile(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect();
     if text.chars().nth(most).is_some() {
         out.push('…');
@@ -69,6 +77,36 @@ pub(crate) fn list(items: &[String]) -> String {
 #[must_use]
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+#[must_use]
+pub(crate) fn either(items: &[String]) -> String {
+    match items {
+        [] | [_] => list(items),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+    }
+}
+
+/// Breaks lines between words, so that none is wider than `width`; no bound, no breaks.
+#[must_use]
+pub(crate) fn wrap(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut used = 0;
+    for (at, word) in text.split(' ').enumerate() {
+        let wide = word.chars().count();
+        if at > 0 && used + 1 + wide > width {
+            out.push('\n');
+            used = 0;
+        } else if at > 0 {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += wide;
+    }
+    out
 }
 
 /// An argument as a POSIX shell reads it back.
@@ -163,6 +201,9 @@ mod tests {
     #[test]
     fn words() {
         assert_eq!(list(&["a".into(), "b".into(), "c".into()]), "a, b and c");
+        assert_eq!(either(&["a".into(), "b".into()]), "a or b");
+        assert_eq!(wrap("one two three", Some(8)), "one two\nthree");
+        assert_eq!(wrap("one two three", None), "one two three");
         assert_eq!(sentence("all seats are taken"), "All seats are taken.");
         assert_eq!(shell("Studio Mac"), "'Studio Mac'");
         assert_eq!(shell("it's; rm -rf ~"), r"'it'\''s; rm -rf ~'");
@@ -176,11 +217,10 @@ mod tests {
 
     #[test]
     fn tables_leave_empty_columns_out() {
-        let lines = table(&["A", "B", "C"], &[vec!["1".into(), String::new(), "x".into()], vec![
-            "22".into(),
-            String::new(),
-            "y".into(),
-        ]]);
+        let lines = table(
+            &["A", "B", "C"],
+            &[vec!["1".into(), String::new(), "x".into()], vec!["22".into(), String::new(), "y".into()]],
+        );
         assert_eq!(lines, ["A   C", "1   x", "22  y"]);
     }
 

@@ -22,7 +22,8 @@ fn a_license_is_activated_and_described() {
     let peer = home.peer(answers("Solstice"));
     let (serial, code) = (serial(), code());
     let typed = serial.to_lowercase().replace('-', " ");
-    let ran = home.run_with_input(&["activate", &typed, "--unlock-code-stdin"], format!("{code}\n").as_bytes());
+    let ran =
+        home.run_with_input(&["activate", &typed, "--unlock-code-stdin"], format!("{code}\n").as_bytes());
     assert_eq!(ran.err, "");
     assert_eq!(
         ran.out,
@@ -55,7 +56,8 @@ fn mistyped_serials_and_codes_are_caught_before_anything_else() {
         "Error: The serial number was mistyped: its check characters do not match; compare it with your \
          purchase confirmation.\nNothing was sent.\n"
     );
-    let ran = home.run_with_input(&["activate", &serial(), "--unlock-code-stdin", "--json"], b"7KQ2M-9TB0R\n");
+    let ran =
+        home.run_with_input(&["activate", &serial(), "--unlock-code-stdin", "--json"], b"7KQ2M-9TB0R\n");
     assert_eq!(ran.code, 3);
     assert_eq!(ran.json()["error"]["code"], "bad_unlock_code");
     let ran = home.run_with_input(&["activate", &serial(), "--unlock-code-stdin"], &[b'7'; 4096]);
@@ -96,14 +98,18 @@ fn taken_seats_name_their_holders_and_the_command_that_frees_one() {
     let (serial, code) = (serial(), code());
     let ran = home.run_with_input(&["activate", &serial, "--unlock-code-stdin"], code.as_bytes());
     assert_eq!(ran.code, 7);
-    assert_eq!(ran.err, format!(
-        "Error: All 2 seats of this license are in use: on “Studio” (since 22 November 2026, last seen \
+    assert_eq!(
+        ran.err,
+        format!(
+            "Error: All 2 seats of this license are in use: on “Studio” (since 22 November 2026, last seen \
          23 November 2026) and “it's $HOME” (since 22 November 2026, last seen 22 November 2026).\n\
-         To free a seat, run this on the computer that you no longer need it on:\n    \
+         To free a seat, run this on the computer that no longer needs it:\n    \
          claviger deactivate {serial}\n\
          If that computer is lost or dead, take its seat over from here:\n    \
          claviger activate {serial} --replace-machine 'it'\\''s $HOME'\n\
-         The name can be that of any computer listed above.\n"));
+         The name can be that of any computer listed above.\n"
+        )
+    );
     let ran = home.run_with_input(&["activate", &serial, "--unlock-code-stdin", "--json"], code.as_bytes());
     assert_eq!(ran.json()["error"]["seats"]["total"], 2);
     assert_eq!(ran.json()["error"]["code"], "seats_taken");
@@ -113,7 +119,8 @@ fn taken_seats_name_their_holders_and_the_command_that_frees_one() {
 fn two_computers_of_one_name_are_told_apart_by_id() {
     let home = Home::new();
     home.with_vendor();
-    let holder = |id: &str| json!({ "machine_id": id.repeat(32), "device_name": "Lab", "since": 1, "last_seen": 1 });
+    let holder =
+        |id: &str| json!({ "machine_id": id.repeat(32), "device_name": "Lab", "since": 1, "last_seen": 1 });
     let parameters = json!({ "code": "seats_taken", "message": "m", "seats": { "total": 2, "holders": [holder("a"), holder("b")] } });
     home.peer(move |_, _| refused("Refused", parameters.clone()));
     let ran = home.run_with_input(&["activate", &serial(), "--unlock-code-stdin"], code().as_bytes());
@@ -145,7 +152,12 @@ fn strangers_names_cannot_move_the_cursor() {
     let hostile = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     let ran = home.run_with_input(&["activate", &serial(), "--unlock-code-stdin"], code().as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.err);
-    for ran in [ran, home.run(&["license", "list"]), home.run(&["license", "list", "--json"]), home.run(&["deactivate", "x"])] {
+    for ran in [
+        ran,
+        home.run(&["license", "list"]),
+        home.run(&["license", "list", "--json"]),
+        home.run(&["deactivate", "x"]),
+    ] {
         assert!(!ran.out.contains(hostile) && !ran.err.contains(hostile), "{ran:?}");
         assert!(!ran.out.contains("\nError") && !ran.err.contains("\nError"), "{ran:?}");
     }

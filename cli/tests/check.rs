@@ -27,7 +27,8 @@ fn licensed_by_name_id_and_ending() {
 
 #[test]
 fn each_reason_has_its_code() {
-    let check = |home: &Home, more: &[&str]| home.run(&[&["check", "com.example.synth", "--json"], more].concat());
+    let check =
+        |home: &Home, more: &[&str]| home.run(&[&["check", "com.example.synth", "--json"], more].concat());
     let home = Home::new();
     let ran = check(&home, &[]);
     assert_eq!((ran.code, ran.json()["status"].as_str()), (20, Some("not_activated")));

@@ -105,20 +105,27 @@ fn sockets_with_long_paths_are_reached() {
             let _ = std::io::Read::read(&mut stream, &mut [0; 100]);
         }
     });
-    let ran = Ran::of(home.command(&["vendor", "list", "--json"]).env("CLAVIGER_HOME", &deep).output().unwrap());
+    let ran =
+        Ran::of(home.command(&["vendor", "list", "--json"]).env("CLAVIGER_HOME", &deep).output().unwrap());
     assert_eq!(ran.json(), json!({ "vendors": [] }));
 }
 
-/// The command alone in a folder, with a `clavigerd` beside it that does what `script` says.
+/// The command alone in a folder, with a `clavigerd` beside it that does what `script` says. Another process copies
+/// them: a file that this one has open for writing while another test forks is "busy" to the kernel.
 fn beside(home: &Home, script: Option<&str>) -> std::path::PathBuf {
     let folder = home.path().join("bin");
     std::fs::create_dir_all(&folder).unwrap();
     let program = folder.join("claviger");
-    std::fs::copy(env!("CARGO_BIN_EXE_claviger"), &program).unwrap();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let done =
+            std::process::Command::new("install").args(["-m", "755"]).arg(from).arg(to).status().unwrap();
+        assert!(done.success());
+    };
+    copy(std::path::Path::new(env!("CARGO_BIN_EXE_claviger")), &program);
     if let Some(script) = script {
-        let daemon = folder.join("clavigerd");
-        std::fs::write(&daemon, script).unwrap();
-        std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = home.path().join("script");
+        std::fs::write(&text, script).unwrap();
+        copy(&text, &folder.join("clavigerd"));
     }
     program
 }

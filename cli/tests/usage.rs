@@ -54,7 +54,13 @@ fn every_command_explains_itself() {
 #[test]
 fn wrong_usage_has_one_code_and_one_shape() {
     let home = Home::new();
-    for wrong in [&["sing"][..], &["activate"], &["activate", "X", "--loud"], &["check", "a", "--release-date", "soon"], &[]] {
+    for wrong in [
+        &["sing"][..],
+        &["activate"],
+        &["activate", "X", "--loud"],
+        &["check", "a", "--release-date", "soon"],
+        &[],
+    ] {
         let ran = home.run(wrong);
         assert_eq!(ran.code, 2, "{wrong:?}");
         assert_eq!(ran.out, "", "{wrong:?}");
@@ -75,7 +81,9 @@ fn arguments_that_are_no_text_or_far_too_long() {
     command.arg(OsString::from_vec(b"\xff\xfe".to_vec()));
     assert_eq!(Ran::of(command.output().unwrap()).code, 2);
     let long = "x".repeat(100_000);
-    for command in [&["check"][..], &["deactivate"], &["license", "show"], &["machine", "rename"], &["vendor", "add"]] {
+    for command in
+        [&["check"][..], &["deactivate"], &["license", "show"], &["machine", "rename"], &["vendor", "add"]]
+    {
         let ran = home.run(&[command, &[&long]].concat());
         assert!((2..=43).contains(&ran.code), "{command:?}: {}", ran.code);
         assert!(ran.out.len() + ran.err.len() < 3_000, "{command:?} repeats what was typed");

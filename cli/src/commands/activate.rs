@@ -58,9 +58,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
         return Err(Failure::new(Exit::Input, "bad_serial", "that is far too long for a serial number"));
     }
     let known = vendors::known();
-    let typed = vendors::read_serial(&arguments.serial, arguments.vendor.as_ref(), &known).map_err(|error| {
-        Failure::input("bad_serial", &error).advice("Nothing was sent.")
-    })?;
+    let typed = vendors::read_serial(&arguments.serial, arguments.vendor.as_ref(), &known)
+        .map_err(|error| Failure::input("bad_serial", &error).advice("Nothing was sent."))?;
     let serial = match &typed {
         Typed::Good(serial) => Some(serial),
         Typed::Untold => None,
@@ -86,10 +85,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
 }
 
 /// The code as it was typed, after a look for mistakes where the serial number is understood.
-fn unlock_code(
-    arguments: &Arguments,
-    serial: Option<&Serial>,
-) -> Result<Option<Zeroizing<String>>, Failure> {
+fn unlock_code(arguments: &Arguments, serial: Option<&Serial>) -> Result<Option<Zeroizing<String>>, Failure> {
     if arguments.no_unlock_code {
         return Ok(None);
     }
@@ -107,14 +103,13 @@ fn unlock_code(
         return Ok(None);
     }
     if code.is_empty() {
-        return Err(Failure::new(Exit::Input, "bad_unlock_code", "the unlock code is empty")
-            .advice("It came with the serial number. A serial number without one is activated with --no-unlock-code."));
+        return Err(Failure::new(Exit::Input, "bad_unlock_code", "the unlock code is empty").advice(
+            "It came with the serial number. A serial number without one is activated with --no-unlock-code.",
+        ));
     }
     if let Some(serial) = serial {
-        UnlockCode::parse(&code, serial).map_err(|error| {
-            Failure::input("bad_unlock_code", &error)
-                .advice("Nothing was sent.")
-        })?;
+        UnlockCode::parse(&code, serial)
+            .map_err(|error| Failure::input("bad_unlock_code", &error).advice("Nothing was sent."))?;
     }
     Ok(Some(code))
 }
@@ -183,7 +178,12 @@ fn taken(seats: &Seats) -> String {
         .holders
         .iter()
         .map(|h| {
-            format!("{} (since {}, last seen {})", quoted(h.device_name.as_str()), text::date(h.since), text::date(h.last_seen))
+            format!(
+                "{} (since {}, last seen {})",
+                quoted(h.device_name.as_str()),
+                text::date(h.since),
+                text::date(h.last_seen)
+            )
         })
         .collect();
     let by = text::list(&holders);
@@ -202,7 +202,7 @@ fn freeing(seats: &Seats, serial: &str, again: &str) -> String {
     let unique = seats.holders.iter().filter(|h| h.device_name == oldest.device_name).count() == 1;
     let who = if unique { clean(name) } else { oldest.machine_id.to_string() };
     let mut advice = format!(
-        "To free a seat, run this on the computer that you no longer need it on:\n    claviger deactivate {}\n\
+        "To free a seat, run this on the computer that no longer needs it:\n    claviger deactivate {}\n\
          If that computer is lost or dead, take its seat over from here:\n    {again} --replace-machine {}",
         shell(serial),
         shell(&who)

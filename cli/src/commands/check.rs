@@ -61,7 +61,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
         .advice("Add it with\n    claviger vendor add FILE.clvprofile")
     })?;
     let vendor = Vendor::compiled_in(&profile.text).map_err(|e| Failure::input("bad_profile", &e))?;
-    let options = arguments.release_date.map_or_else(OpenOptions::new, |date| OpenOptions::new().released(date));
+    let options =
+        arguments.release_date.map_or_else(OpenOptions::new, |date| OpenOptions::new().released(date));
     let license =
         vendor.open(candidate.product.as_str(), options).map_err(|e| Failure::input("bad_product", &e))?;
     let status = settled(&license);
@@ -74,7 +75,8 @@ fn given(file: &Path) -> Result<Known, Failure> {
     let text = vendors::read_text(file, VendorProfile::MAX_LEN)
         .map_err(|error| Failure::storage(format!("{name} cannot be read"), &error))?;
     let (profile, _) = VendorProfile::verify(&text).map_err(|error| {
-        Failure::new(Exit::Input, "bad_profile", format!("{name} is not a good vendor profile")).because(&error)
+        Failure::new(Exit::Input, "bad_profile", format!("{name} is not a good vendor profile"))
+            .because(&error)
     })?;
     Ok(Known { profile, text })
 }
@@ -100,9 +102,9 @@ fn choose(typed: &str, known: &[Known]) -> Result<Option<Candidate>, Failure> {
         1 => Ok(found.pop()),
         _ => {
             let choices: Vec<String> = found.iter().map(|c| c.product.to_string()).collect();
-            let names = text::list(&choices).replace(" and ", " or ");
+            let names = text::either(&choices);
             let mut failure =
-                Failure::new(Exit::Ambiguous, "not_found", format!("{} could be {names}", quoted(typed)))
+                Failure::new(Exit::Ambiguous, "ambiguous", format!("{} could be {names}", quoted(typed)))
                     .advice("Give the whole id.");
             failure.more.insert("choices".into(), json!(choices));
             Err(failure)
@@ -125,12 +127,13 @@ fn by_id(typed: &str, known: &[Known]) -> Option<Candidate> {
 /// Every product that a store has a folder of, and those that a sunset names.
 fn candidates(known: &[Known]) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
-    let mut add = |vendor: &VendorId, product: ProductId, name: String| {
-        match found.iter_mut().find(|c| c.vendor == *vendor && c.product == product) {
-            Some(old) if old.name.is_empty() => old.name = name,
-            Some(_) => {}
-            None => found.push(Candidate { vendor: vendor.clone(), product, name }),
-        }
+    let mut add = |vendor: &VendorId, product: ProductId, name: String| match found
+        .iter_mut()
+        .find(|c| c.vendor == *vendor && c.product == product)
+    {
+        Some(old) if old.name.is_empty() => old.name = name,
+        Some(_) => {}
+        None => found.push(Candidate { vendor: vendor.clone(), product, name }),
     };
     for store in Places::of_process().stores {
         for folder in entries(&store.path) {
@@ -143,10 +146,11 @@ fn candidates(known: &[Known]) -> Vec<Candidate> {
                     add(&vendor, id, name);
                 }
             }
-            let sunset = vendors::read_text(&folder.join("sunset.jws"), Sunset::MAX_LEN).ok().and_then(|text| {
-                let known = known.iter().find(|k| k.profile.iss == vendor)?;
-                Sunset::verify(&text, &known.profile.anchor(0)).ok()
-            });
+            let sunset =
+                vendors::read_text(&folder.join("sunset.jws"), Sunset::MAX_LEN).ok().and_then(|text| {
+                    let known = known.iter().find(|k| k.profile.iss == vendor)?;
+                    Sunset::verify(&text, &known.profile.anchor(0)).ok()
+                });
             for id in sunset.into_iter().flat_map(|s| s.products) {
                 add(&vendor, id, String::new());
             }
@@ -204,7 +208,7 @@ fn report(
     let title = named(&candidate.name, candidate.product.as_str());
     let look = if status.is_licensed() { Look::Good } else { Look::Bad };
     let title = out.look(look, &title);
-    out.line(format!("{title}: {}", text::sentence(&sentence)));
+    out.sentence(format!("{title}: {}", text::sentence(&sentence)));
     let term = match (kind, expires, updates) {
         (Some(LicenseKind::Perpetual), _, Some(last)) => {
             format!("for ever, updates until {}", text::calendar(last))
@@ -238,6 +242,6 @@ fn nothing(typed: &str, out: &mut Output) -> Exit {
         "entitlements": [], "scope": null,
     }));
     let title = out.look(Look::Bad, &clean(typed));
-    out.line(format!("{title}: {}", status.sentence()));
+    out.sentence(format!("{title}: {}", status.sentence()));
     Exit::Status(status)
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,17 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     }
 }
 
-const UNIT_TEXT: &str = include_str!("../../units/clavigerd.service");
+/// The unit that packages ship, sandbox and all.
+const PACKAGED_UNIT: &str = include_str!("../../../packaging/systemd/user/clavigerd.service");
+const PACKAGED_PROGRAM: &str = "ExecStart=/usr/bin/clavigerd";
+
+/// The same unit for a program elsewhere.
+fn unit_text(program: &Path) -> String {
+    let quoted = program.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let body = PACKAGED_UNIT.find("[Unit]").map_or(PACKAGED_UNIT, |at| &PACKAGED_UNIT[at..]);
+    let body = body.replace(PACKAGED_PROGRAM, &format!("ExecStart=\"{quoted}\""));
+    format!("# Written by `claviger daemon install`, removed by `claviger daemon uninstall`.\n{body}")
+}
 
 /// Where a user's own units are.
 fn unit_file() -> Result<PathBuf, Failure> {
@@ -110,9 +120,10 @@ fn install(out: &mut Output) -> Result<Exit, Failure> {
     // A unit that a package brought along is only enabled.
     let packaged = !file.exists() && launch::unit_installed();
     if !packaged {
-        let quoted = program.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-        let unit = UNIT_TEXT.replace("@CLAVIGERD@", &format!("\"{quoted}\""));
-        let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, unit));
+        let written = file
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&file, unit_text(&program)));
         written.map_err(|e| Failure::storage(format!("{} cannot be written", file.display()), &e))?;
     }
     systemctl(&["daemon-reload"])?;
@@ -150,7 +161,9 @@ fn uninstall(out: &mut Output) -> Result<Exit, Failure> {
     let stopped = stop_spawned(&endpoint)?;
     out.json(&json!({ "uninstalled": removed, "stopped": stopped || removed }));
     out.line(match (removed, stopped) {
-        (true, _) => "The daemon is stopped, and systemd does not start it any more. Licenses stay as they are.",
+        (true, _) => {
+            "The daemon is stopped, and systemd does not start it any more. Licenses stay as they are."
+        }
         (false, true) => "The daemon is stopped; it was not installed. Licenses stay as they are.",
         (false, false) => "The daemon was neither installed nor running.",
     });
@@ -205,7 +218,8 @@ fn status(out: &mut Output) -> Result<Exit, Failure> {
     let mut daemon = match connect::running(&endpoint) {
         Err(mut failure) if failure.code == "daemon_not_running" && endpoint.scope() != Scope::System => {
             failure.advice = Some(
-                "Claviger starts it when it needs it. To run it before your eyes:\n    claviger daemon run".to_owned(),
+                "Claviger starts it when it needs it. To run it before your eyes:\n    claviger daemon run"
+                    .to_owned(),
             );
             return Err(failure);
         }
@@ -220,13 +234,17 @@ fn status(out: &mut Output) -> Result<Exit, Failure> {
 fn describe(status: &DaemonStatus, endpoint: &Endpoint, out: &mut Output) {
     let running = out.look(Look::Good, "The Claviger daemon is running.");
     out.line(running);
-    let waiting = |count: usize, what: &str| if count == 0 { String::new() } else { format!("{count} {what}") };
+    let waiting =
+        |count: usize, what: &str| if count == 0 { String::new() } else { format!("{count} {what}") };
     out.fields(&[
         ("Version", text::clean(&status.version)),
-        ("Serves", match status.mode {
-            Mode::User => "you alone".to_owned(),
-            Mode::System => "all users of this computer".to_owned(),
-        }),
+        (
+            "Serves",
+            match status.mode {
+                Mode::User => "you alone".to_owned(),
+                Mode::System => "all users of this computer".to_owned(),
+            },
+        ),
         ("Process", status.pid.to_string()),
         ("Socket", endpoint.path().display().to_string()),
         ("Vendors", status.vendors.to_string()),
@@ -234,7 +252,10 @@ fn describe(status: &DaemonStatus, endpoint: &Endpoint, out: &mut Output) {
         ("Receipts", waiting(status.receipts_waiting, "waiting for the vendor's server")),
         ("Unsettled", waiting(status.intents_waiting, "begun, to be settled when the server answers")),
         ("Network", if status.network { String::new() } else { "kept off by policy".to_owned() }),
-        ("Changes", if status.may_change { String::new() } else { "not permitted for you by policy".to_owned() }),
+        (
+            "Changes",
+            if status.may_change { String::new() } else { "not permitted for you by policy".to_owned() },
+        ),
         ("Next contact", status.next_contact.map(text::date_and_time).unwrap_or_default()),
     ]);
 }
@@ -284,4 +305,16 @@ fn show_logs(lines: usize, follow: bool, out: &mut Output) -> Result<Exit, Failu
 
 fn no_log(what: &str) -> Failure {
     Failure::new(Exit::Daemon, "no_log", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_names_the_program_and_keeps_its_sandbox() {
+        let unit = unit_text(Path::new("/opt/100% \"audio\"/clavigerd"));
+        assert!(unit.contains("\nExecStart=\"/opt/100%% \\\"audio\\\"/clavigerd\"\n"), "{unit}");
+        assert!(unit.contains("\nNoNewPrivileges=yes\n") && !unit.contains("/usr/bin/"), "{unit}");
+    }
 }

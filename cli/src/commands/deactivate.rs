@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: Arguments, out: &mut Output) -> Result<Exit, Failur
     if reply.delivered {
         out.line("The vendor's server knows: the seat is free for another computer.");
     } else {
-        out.line(
+        out.sentence(
             "The vendor's server has not heard of it yet. The daemon tells it as soon as it can be reached; \
              the seat is free then.",
         );

@@ -13,11 +13,11 @@ use std::path::Path;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::launch;
 use crate::output::{Look, Output};
 use crate::progress::Progress;
 use crate::text::{self, clean};
 use crate::vendors::{self, entries};
-use crate::launch;
 
 const POLICY: &str = "/etc/claviger/policy.toml";
 /// No computer that runs this program has an earlier clock that is right: 2026-01-01.
@@ -73,7 +73,11 @@ fn show(finding: &Finding, out: &mut Output) {
         Level::Error => (Look::Bad, "problem"),
     };
     let word = out.look(look, word);
-    out.line(format!("{word}  {}: {}", clean(&finding.name).replace('_', " "), text::sentence(&finding.message)));
+    out.line(format!(
+        "{word}  {}: {}",
+        clean(&finding.name).replace('_', " "),
+        text::sentence(&finding.message)
+    ));
     for line in finding.advice.iter().flat_map(|advice| advice.lines()) {
         out.line(format!("         {}", text::one_line(line, 600)));
     }
@@ -96,11 +100,12 @@ fn daemon(findings: &mut Vec<Finding>) -> Vec<Finding> {
             return Vec::new();
         }
     };
-    let asked = Manager::connect(&endpoint).and_then(|mut manager| Ok((manager.status()?, manager.doctor()?)));
+    let asked =
+        Manager::connect(&endpoint).and_then(|mut manager| Ok((manager.status()?, manager.doctor()?)));
     match asked {
         Ok((status, theirs)) => {
             let version = clean(&status.version);
-            findings.push(ok("daemon", format!("clavigerd {version} is running (process {})", status.pid)));
+            findings.push(ok("daemon", format!("it runs: clavigerd {version}, process {}", status.pid)));
             if version != env!("CARGO_PKG_VERSION") {
                 findings.push(found(
                     "version",
@@ -129,9 +134,7 @@ fn daemon(findings: &mut Vec<Finding>) -> Vec<Finding> {
                         program.display()
                     ),
                 ),
-                Err(failure) => {
-                    found("daemon", Level::Error, failure.message, failure.advice.as_deref())
-                }
+                Err(failure) => found("daemon", Level::Error, failure.message, failure.advice.as_deref()),
             });
             Vec::new()
         }
@@ -308,12 +311,16 @@ fn policy(findings: &mut Vec<Finding>) {
             format!("the administrator's policy {POLICY} cannot be read ({error}): {off}"),
             Some("An administrator makes it readable: chmod 644 and chown root, its folder 755."),
         ),
-        Ok(found_file) if !found_file.is_file() || found_file.uid() != 0 || found_file.mode() & 0o022 != 0 => found(
-            "policy",
-            Level::Error,
-            format!("the administrator's policy {POLICY} is not a file that only root can write: {off}"),
-            Some("An administrator mends it: chown root and chmod 644."),
-        ),
+        Ok(found_file)
+            if !found_file.is_file() || found_file.uid() != 0 || found_file.mode() & 0o022 != 0 =>
+        {
+            found(
+                "policy",
+                Level::Error,
+                format!("the administrator's policy {POLICY} is not a file that only root can write: {off}"),
+                Some("An administrator mends it: chown root and chmod 644."),
+            )
+        }
         Ok(_) => match std::fs::File::open(file) {
             Ok(_) => ok("policy", format!("the administrator's policy {POLICY} is in force")),
             Err(error) => found(

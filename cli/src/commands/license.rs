@@ -63,8 +63,12 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
 
 fn list(mut licenses: Vec<License>, out: &mut Output) {
     licenses.sort_by(|a, b| {
-        (&a.vendor, !a.status.is_licensed(), &a.product, &a.serial)
-            .cmp(&(&b.vendor, !b.status.is_licensed(), &b.product, &b.serial))
+        (&a.vendor, !a.status.is_licensed(), &a.product, &a.serial).cmp(&(
+            &b.vendor,
+            !b.status.is_licensed(),
+            &b.product,
+            &b.serial,
+        ))
     });
     for license in &mut licenses {
         // `show` has it; a list of certificates is of no use to anyone.
@@ -98,8 +102,7 @@ fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
     let name = out.look(Look::Strong, &describe::product(&license));
     out.line(&name);
     let licensed = license.status.is_licensed();
-    let sentence =
-        out.look(if licensed { Look::Good } else { Look::Warning }, license.status.sentence());
+    let sentence = out.look(if licensed { Look::Good } else { Look::Warning }, license.status.sentence());
     out.line(format!("  {sentence}"));
     let mut fields = describe::fields(&license, SystemClock.now());
     let since = text::date_and_time(license.since);
@@ -111,17 +114,20 @@ fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
 
 /// The license that `target` names; one that is in force before those that ended.
 fn find(licenses: Vec<License>, target: &str) -> Result<License, Failure> {
-    let rate = |license: &License| {
+    let by_name = |license: &License| {
         let named = license.activation.to_string() == target.trim()
             || choose::same_serial(target, license.serial.as_str());
-        if named {
-            return Match::Exact;
-        }
-        let by_product = choose::matches(target, &license.product, &license.product_name);
-        let opened = license.opens.iter().map(|id| choose::matches(target, id, "")).max();
-        by_product.max(opened.unwrap_or(Match::None))
+        if named { Match::Exact } else { choose::matches(target, &license.product, &license.product_name) }
     };
-    let mut found = choose::best(licenses, rate);
+    let by_content = |license: &License| {
+        let opened = license.opens.iter().map(|id| choose::matches(target, id, "")).max();
+        opened.unwrap_or(Match::None)
+    };
+    // What is called so comes before a bundle that contains it.
+    let mut found = choose::best(licenses.clone(), by_name);
+    if found.is_empty() {
+        found = choose::best(licenses, by_content);
+    }
     if found.len() > 1 && found.iter().any(|l| l.status.is_licensed()) {
         found.retain(|l| l.status.is_licensed());
     }
@@ -143,8 +149,8 @@ fn find(licenses: Vec<License>, target: &str) -> Result<License, Failure> {
                 found.iter().map(|l| format!("{} ({})", clean(&l.product_name), l.serial)).collect();
             let mut failure = Failure::new(
                 Exit::Ambiguous,
-                "not_found",
-                format!("{} could be {}", quoted(target), text::list(&named).replace(" and ", " or ")),
+                "ambiguous",
+                format!("{} could be {}", quoted(target), text::either(&named)),
             )
             .advice("Give the serial number.");
             failure.more.insert("choices".into(), json!(choices));

@@ -62,8 +62,12 @@ fn show(vendor: Option<&str>, out: &mut Output) -> Result<Exit, Failure> {
         out.fields(&ids);
     }
     out.line("");
-    out.line("Beside it: the serial number, a proof that you know the unlock code (never the code), a public key");
-    out.line("made for this vendor on this computer, a random number, the time, the number of the newest keyset");
+    out.line(
+        "Beside it: the serial number, a proof that you know the unlock code (never the code), a public key",
+    );
+    out.line(
+        "made for this vendor on this computer, a random number, the time, the number of the newest keyset",
+    );
     out.line("known, and receipts of activations given up. Nothing else. Change the name with");
     out.line("    claviger machine rename NAME");
     Ok(Exit::Done)
@@ -82,9 +86,13 @@ fn facts(machine: &Machine) -> Vec<(&'static str, String)> {
 }
 
 fn rename(name: &str, out: &mut Output) -> Result<Exit, Failure> {
-    let name = DeviceName::try_from(name.trim().to_owned()).map_err(|error| Failure::input("bad_name", &error))?;
+    let name =
+        DeviceName::try_from(name.trim().to_owned()).map_err(|error| Failure::input("bad_name", &error))?;
     let name = connect::daemon(out)?.rename_machine(name)?;
     out.json(&json!({ "device_name": name }));
-    out.line(format!("Vendors will know this computer as {} from their next contact on.", quoted(name.as_str())));
+    out.line(format!(
+        "Vendors will know this computer as {} from their next contact on.",
+        quoted(name.as_str())
+    ));
     Ok(Exit::Done)
 }

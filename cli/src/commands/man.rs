@@ -45,7 +45,12 @@ fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn write(command: clap::Command, name: &str, folder: &Path, written: &mut Vec<String>) -> Result<(), Failure> {
+fn write(
+    command: clap::Command,
+    name: &str,
+    folder: &Path,
+    written: &mut Vec<String>,
+) -> Result<(), Failure> {
     for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         write(sub.clone(), &format!("{name}-{}", sub.get_name()), folder, written)?;
     }

@@ -53,9 +53,10 @@ fn add(file: &std::path::Path, out: &mut Output) -> Result<Exit, Failure> {
     let text = text.trim();
     let name = clean(&file.display().to_string());
     VendorProfile::verify(text).map_err(|error| {
-        let mut failure = Failure::new(Exit::Input, "bad_profile", format!("{name} is not a good vendor profile"))
-            .because(&error)
-            .advice("Get the file again from the vendor's installer or support page.");
+        let mut failure =
+            Failure::new(Exit::Input, "bad_profile", format!("{name} is not a good vendor profile"))
+                .because(&error)
+                .advice("Get the file again from the vendor's installer or support page.");
         failure.more.insert("document".into(), json!(error.code()));
         failure
     })?;
@@ -83,9 +84,12 @@ fn read(file: &std::path::Path) -> Result<String, Failure> {
     }
     vendors::read_text(file, most).map_err(|error| {
         let name = clean(&file.display().to_string());
-        let failure = Failure::new(Exit::Storage, "unreadable", format!("{name} cannot be read")).because(&error);
+        let failure =
+            Failure::new(Exit::Storage, "unreadable", format!("{name} cannot be read")).because(&error);
         if error.kind() == std::io::ErrorKind::NotFound {
-            failure.advice("Give the path of a file that ends in .clvprofile; it comes with the vendor's installer.")
+            failure.advice(
+                "Give the path of a file that ends in .clvprofile; it comes with the vendor's installer.",
+            )
         } else {
             failure
         }
@@ -143,9 +147,12 @@ pub(crate) fn find(vendors: &[Vendor], typed: &str) -> Result<Vendor, Failure> {
     match found.as_slice() {
         [one] => Ok((*one).clone()),
         [] => {
-            let mut failure =
-                Failure::new(Exit::NotFound, "not_found", format!("no vendor {} is known here", quoted(typed)))
-                    .advice("See the known vendors with\n    claviger vendor list");
+            let mut failure = Failure::new(
+                Exit::NotFound,
+                "not_found",
+                format!("no vendor {} is known here", quoted(typed)),
+            )
+            .advice("See the known vendors with\n    claviger vendor list");
             failure.more.insert("choices".into(), json!(names(&vendors.iter().collect::<Vec<_>>())));
             Err(failure)
         }
@@ -153,8 +160,8 @@ pub(crate) fn find(vendors: &[Vendor], typed: &str) -> Result<Vendor, Failure> {
             let names = names(several);
             let mut failure = Failure::new(
                 Exit::Ambiguous,
-                "not_found",
-                format!("{} could be {}", quoted(typed), crate::text::list(&names).replace(" and ", " or ")),
+                "ambiguous",
+                format!("{} could be {}", quoted(typed), crate::text::either(&names)),
             )
             .advice("Give the vendor's whole id.");
             failure.more.insert("choices".into(), json!(names));

@@ -1,5 +1,11 @@
 //! A private home, a scripted daemon on a real socket, and signed documents: what the tests of the command share.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "each test program uses a part of it, and fails by panicking")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test program uses a part of it, and fails by panicking"
+)]
 
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -204,7 +210,11 @@ pub fn profile_text(seed: u8) -> String {
         iss: "com.example".parse().unwrap(),
         number: 1,
         iat: Timestamp(1_700_000_000),
-        keys: vec![KeysetKey { x: issuing.public(), status: KeyStatus::Active, since: Timestamp(1_700_000_000) }],
+        keys: vec![KeysetKey {
+            x: issuing.public(),
+            status: KeyStatus::Active,
+            since: Timestamp(1_700_000_000),
+        }],
     };
     let profile = VendorProfile {
         iss: "com.example".parse().unwrap(),

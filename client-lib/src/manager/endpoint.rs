@@ -52,7 +52,8 @@ impl Endpoint {
     /// starts a daemon of a user.
     #[must_use]
     pub fn system_installed() -> bool {
-        Path::new(SYSTEM_RUN).is_dir() || ENABLED.iter().any(|link| Path::new(link).symlink_metadata().is_ok())
+        Path::new(SYSTEM_RUN).is_dir()
+            || ENABLED.iter().any(|link| Path::new(link).symlink_metadata().is_ok())
     }
 
     /// The daemon under the folder that `CLAVIGER_HOME` names.

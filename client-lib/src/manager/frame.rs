@@ -107,15 +107,12 @@ impl Reader {
         let head: Head = serde_json::from_slice(&frame).map_err(ManagerError::Unreadable)?;
         match head.error {
             None => {
-                let content: Content<R> =
-                    serde_json::from_slice(&frame).map_err(ManagerError::Unreadable)?;
+                let content: Content<R> = serde_json::from_slice(&frame).map_err(ManagerError::Unreadable)?;
                 Ok(Reply { parameters: content.parameters, continues: head.continues })
             }
             Some(name) => Err(match serde_json::from_slice::<CallError>(&frame) {
                 Ok(error) => ManagerError::Call(error),
-                Err(_) => ManagerError::Unknown(
-                    name.chars().filter(|c| !c.is_control()).take(128).collect(),
-                ),
+                Err(_) => ManagerError::Unknown(name.chars().filter(|c| !c.is_control()).take(128).collect()),
             }),
         }
     }
@@ -179,8 +176,7 @@ mod tests {
 
     #[test]
     fn two_frames_in_one_packet_are_two_replies() {
-        let (mut reader, stream) =
-            answered(b"{\"parameters\":{},\"continues\":true}\0{\"parameters\":{}}\0");
+        let (mut reader, stream) = answered(b"{\"parameters\":{},\"continues\":true}\0{\"parameters\":{}}\0");
         assert!(reader.reply::<Empty>(&stream, SECOND).unwrap().continues);
         assert!(!reader.reply::<Empty>(&stream, SECOND).unwrap().continues);
         assert!(matches!(reader.reply::<Empty>(&stream, SECOND), Err(ManagerError::Closed)));

@@ -36,9 +36,7 @@ pub(super) fn connect(endpoint: &Endpoint) -> Result<(UnixStream, Peer), Manager
                 ManagerError::NotRunning { path, source }
             }
             io::ErrorKind::PermissionDenied => ManagerError::Denied { path, source },
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                ManagerError::Timeout(PATIENCE.as_secs())
-            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ManagerError::Timeout(PATIENCE.as_secs()),
             _ => ManagerError::Io(source),
         }
     })?;
@@ -63,10 +61,8 @@ fn open(path: &Path) -> io::Result<UnixStream> {
     if path.as_os_str().as_bytes().len() <= MAX_ADDRESS {
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     } else {
-        let (folder, name) = path
-            .parent()
-            .zip(path.file_name())
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let (folder, name) =
+            path.parent().zip(path.file_name()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let folder: OwnedFd =
             rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
