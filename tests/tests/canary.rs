@@ -1,5 +1,6 @@
 //! The unlock code is a secret: typed once, it is found in no file, no log, no byte on the wire, in no spelling. And
 //! what is sent is the closed list, nothing of the person or the computer beside it.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use claviger_tests::device::payload;
 use claviger_tests::machine::files_below;

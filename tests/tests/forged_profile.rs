@@ -1,4 +1,5 @@
 //! A profile on disk only tells where to connect: whoever forges one licenses nothing.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::{ActivationCertificate, KeyInHeader, Keyset, sign};

@@ -1,5 +1,6 @@
 //! Documents that somebody made up: in the folder where plug-ins look, and in the answers of a server. Each is refused
 //! for its own reason, and nothing becomes licensed.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! Programs that mean ill, or are broken, at the daemon's socket: it stays up and serves its owner.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;

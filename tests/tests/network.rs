@@ -1,5 +1,6 @@
 //! Everything that a network does to people: each time an end in bounded time, a sentence that says what to do, and the
 //! licenses that are there untouched.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Other people on the same computer: they share its seat, and none of them commands another's daemon.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use claviger_tests::world::PRODUCT;
 use claviger_tests::{Machine, World};

@@ -1,4 +1,5 @@
 //! TLS: only a server whose certificate is good for its name is spoken to, and an administrator can add an authority.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use claviger_protocol::documents::{KeyInHeader, sign};
 use claviger_tests::Machine;
