@@ -1,7 +1,8 @@
 //! Asking for the unlock code: never shown, never in an argument or a file, wiped from memory.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use zeroize::Zeroizing;
@@ -35,11 +36,22 @@ impl From<io::Error> for SecretError {
 /// # Errors
 /// [`SecretError`].
 pub(crate) fn from_stdin() -> Result<Zeroizing<String>, SecretError> {
-    let mut input = io::stdin().lock();
-    read_line(&mut || {
-        let mut byte = [0];
-        Ok((input.read(&mut byte)? == 1).then_some(byte[0]))
-    })
+    // Not through the standard library's buffer, which nobody wipes.
+    let input = io::stdin();
+    read_line(&mut || read_byte(&input))
+}
+
+/// One byte; none at the end.
+fn read_byte(input: impl AsFd) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(&input, &mut byte) {
+            Ok(1) => return Ok(Some(byte[0])),
+            Ok(_) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Asks on the terminal without echo. Restores the terminal whatever happens, Ctrl-C included.
@@ -58,14 +70,7 @@ pub(crate) fn ask(question: &str) -> Result<Zeroizing<String>, SecretError> {
     let _restore = Restore { terminal: terminal.try_clone()?, before };
     termios::tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(io::Error::from)?;
     terminal.write_all(question.as_bytes())?;
-    let mut reader = terminal.try_clone()?;
-    let answer = read_line(&mut || {
-        let mut byte = [0];
-        match reader.read(&mut byte)? {
-            1 => Ok(Some(byte[0])),
-            _ => Ok(None),
-        }
-    });
+    let answer = read_line(&mut || read_byte(&terminal));
     terminal.write_all(b"\n")?;
     answer
 }
@@ -82,6 +87,8 @@ impl Drop for Restore {
 }
 
 fn read_line(next: &mut dyn FnMut() -> io::Result<Option<u8>>) -> Result<Zeroizing<String>, SecretError> {
+    // A crash from here on leaves no image of this process on the disk.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     // Never grows, so no copy stays behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX));
     while let Some(byte) = next()? {

@@ -41,16 +41,18 @@ pub(crate) fn read_text(path: &Path, most: usize) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not text"))
 }
 
-/// Every profile that can be read here: the stores', then the installers'. A vendor is listed once.
+/// Every profile that can be read here: the machine store's, the installers', this user's. A vendor is listed once.
 #[must_use]
 pub(crate) fn known() -> Vec<Known> {
+    // What only the administrator can write comes first: nobody's own folder overrules it.
+    let portable = claviger_client::platform::home_override().is_some();
     let mut files: Vec<PathBuf> = Vec::new();
     for store in Places::of_process().stores {
+        if store.scope == claviger_client::Scope::User && !portable {
+            let shipped = entries(Path::new(SHIPPED)).into_iter();
+            files.extend(shipped.filter(|f| f.extension().is_some_and(|e| e == "clvprofile")));
+        }
         files.extend(entries(&store.path).into_iter().map(|vendor| vendor.join("vendor.clvprofile")));
-    }
-    if claviger_client::platform::home_override().is_none() {
-        let shipped = entries(Path::new(SHIPPED)).into_iter();
-        files.extend(shipped.filter(|f| f.extension().is_some_and(|e| e == "clvprofile")));
     }
     let mut found: Vec<Known> = Vec::new();
     for file in files {

@@ -230,3 +230,50 @@ fn vendors_by_file() {
     assert_eq!(home.run(&["vendor", "remove", "sol", "--json"]).json()["removed"], "com.example");
     assert_eq!(home.run(&["vendor", "remove", "com.other"]).code, 4);
 }
+
+/// Not a test by itself: the daemon of `a_missing_daemon_is_started`, which this very program plays.
+#[test]
+#[ignore = "started by another test"]
+fn play_the_daemon() {
+    let Some(home) = std::env::var_os("CLAVIGER_HOME") else { return };
+    let run = std::path::Path::new(&home).join("run");
+    std::fs::create_dir_all(&run).unwrap();
+    let session = rustix::process::getsid(None).unwrap().as_raw_nonzero();
+    std::fs::write(run.join("session"), session.to_string()).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(run.join("daemon.sock")).unwrap();
+    // Two commands, then it ends.
+    for mut stream in listener.incoming().flatten().take(2) {
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = std::io::Read::read(&mut stream, &mut chunk) {
+            let status = json!({ "parameters": { "status": { "version": "0.1.0", "mode": "user", "pid": 1,
+                "vendors": 0, "activations": 0, "receipts_waiting": 0, "intents_waiting": 0, "network": true,
+                "may_change": true } } });
+            let asked = String::from_utf8_lossy(&chunk[..read]).into_owned();
+            let reply =
+                if asked.contains("GetStatus") { status } else { json!({ "parameters": { "vendors": [] } }) };
+            stream.write_all(format!("{reply}\0").as_bytes()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_missing_daemon_is_started() {
+    let home = Home::new();
+    let this = std::env::current_exe().unwrap();
+    let script =
+        format!("#!/bin/sh\nexec '{}' --exact play_the_daemon --ignored --nocapture\n", this.display());
+    let program = beside(&home, Some(&script));
+    let ran = Ran::of(home.command_of(&program, &["vendor", "list"]).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("No vendor is known yet."), "{}", ran.out);
+    let log = home.path().join("log/daemon.log");
+    assert_eq!(ran.err, format!("Started the Claviger daemon (log: {}).\n", log.display()));
+    let session: i32 = std::fs::read_to_string(home.path().join("run/session")).unwrap().parse().unwrap();
+    assert_ne!(
+        session,
+        rustix::process::getsid(None).unwrap().as_raw_nonzero().get(),
+        "it has left our session"
+    );
+    let ran = Ran::of(home.command_of(&program, &["vendor", "list", "--json"]).output().unwrap());
+    assert_eq!(ran.json(), json!({ "vendors": [] }));
+}

@@ -55,6 +55,10 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
             Err(launch::become_daemon(&program, &options, true))
         }
         Command::Run { detach: None, options } => {
+            let ours = !options.iter().any(|option| option == "--system");
+            if ours && Endpoint::find()?.scope() == Scope::System {
+                return Err(system_serves_all());
+            }
             Err(launch::become_daemon(&launch::find()?, &options, false))
         }
         Command::Install => install(out),
@@ -82,16 +86,20 @@ fn unit_file() -> Result<PathBuf, Failure> {
     Ok(folders.config_dir().join("systemd/user").join(launch::UNIT))
 }
 
+fn system_serves_all() -> Failure {
+    Failure::new(
+        Exit::NotPermitted,
+        "system_daemon",
+        "this computer has a system daemon, which serves all its users",
+    )
+    .advice("No other is run or installed beside it. See it with\n    claviger daemon status")
+}
+
 fn install(out: &mut Output) -> Result<Exit, Failure> {
     let endpoint = Endpoint::find()?;
     match endpoint.scope() {
         Scope::System => {
-            return Err(Failure::new(
-                Exit::NotPermitted,
-                "system_daemon",
-                "this computer has a system daemon, which serves all its users",
-            )
-            .advice("There is nothing to install. See it with\n    claviger daemon status"));
+            return Err(system_serves_all());
         }
         Scope::Portable => {
             return Err(Failure::new(
