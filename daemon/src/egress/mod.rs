@@ -1,0 +1,306 @@
+//! The only place that talks to the network.
+//!
+//! It takes typed envelopes with a stated purpose, writes what it sends into the private sent log before it sends it,
+//! and gives back an answer, a refusal, or one of the [`Failure`]s. The HTTP client is built for one exchange and
+//! dropped after it.
+
+mod failure;
+mod sent_log;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use claviger_protocol::clock::Clock;
+use claviger_protocol::http::{AnswerBody, KeysetBody, MAX_ANSWER_BODY, Problem, RequestBody};
+use claviger_protocol::ids::VendorId;
+use serde::de::DeserializeOwned;
+
+pub use failure::Failure;
+pub use sent_log::{Record, SentLog};
+
+use crate::policy::Policy;
+
+/// What may leave this machine, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// A signed request to use a license here.
+    Activate(String),
+    /// A signed request to learn what became of activations.
+    Refresh(String),
+    /// A signed request that delivers receipts.
+    Deactivate(String),
+    /// The vendor's keyset; says nothing about this machine.
+    Keyset,
+}
+
+impl Envelope {
+    /// Why it is sent: a stable word of the sent log.
+    #[must_use]
+    pub fn purpose(&self) -> &'static str {
+        match self {
+            Self::Activate(_) => "activate",
+            Self::Refresh(_) => "refresh",
+            Self::Deactivate(_) => "deactivate",
+            Self::Keyset => "keyset",
+        }
+    }
+
+    fn into_request(self) -> Option<String> {
+        match self {
+            Self::Activate(request) | Self::Refresh(request) | Self::Deactivate(request) => Some(request),
+            Self::Keyset => None,
+        }
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A signed answer, in compact form; nothing of it was believed yet.
+    Answer(String),
+    /// The keyset.
+    Keyset(KeysetBody),
+    /// The server refused.
+    Refused(Box<Problem>),
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// The whole exchange.
+    pub total: Duration,
+    /// Bytes of an answer.
+    pub body: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), total: Duration::from_secs(30), body: MAX_ANSWER_BODY }
+    }
+}
+
+/// A problem body is short; a longer one is something else.
+const MAX_PROBLEM: usize = 256 * 1024;
+
+/// The way out.
+#[derive(Debug)]
+pub struct Egress {
+    limits: Limits,
+    log: SentLog,
+    network: bool,
+    proxy: Option<String>,
+    ca_file: Option<PathBuf>,
+}
+
+impl Egress {
+    /// The way out that this policy leaves open; `sent` is the folder of the sent log.
+    #[must_use]
+    pub fn new(policy: &Policy, sent: PathBuf, limits: Limits) -> Self {
+        Self {
+            limits,
+            log: SentLog::new(sent),
+            network: policy.network,
+            proxy: policy.proxy.clone(),
+            ca_file: policy.ca_file.clone(),
+        }
+    }
+
+    /// Sends an envelope to a vendor's server.
+    ///
+    /// # Errors
+    /// [`Failure`]: nothing can be concluded about what the server did.
+    pub async fn send(
+        &self,
+        clock: &dyn Clock,
+        vendor: &VendorId,
+        server: &str,
+        envelope: Envelope,
+    ) -> Result<Reply, Failure> {
+        if !self.network {
+            return Err(Failure::Policy);
+        }
+        let base = check_server(server)?;
+        let purpose = envelope.purpose();
+        let url = format!("{}/v1/{purpose}", server.trim_end_matches('/'));
+        let body = envelope.into_request().map(|request| {
+            // A struct of one text always serializes.
+            serde_json::to_string(&RequestBody { request }).unwrap_or_default()
+        });
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let record = Record::Sent {
+            at: clock.now(),
+            vendor: vendor.clone(),
+            purpose: purpose.to_owned(),
+            method: method.to_owned(),
+            url: url.clone(),
+            body: body.clone(),
+        };
+        self.log.append(clock.now(), &record).map_err(Failure::Log)?;
+        let result = self.exchange(&base, &url, body).await;
+        let outcome = match &result {
+            Ok((status, bytes)) => format!("HTTP {status}, {} bytes", bytes.len()),
+            Err(failure) => failure.to_string(),
+        };
+        let answered = Record::Answered { at: clock.now(), vendor: vendor.clone(), url, outcome };
+        // The request is out already; a log that cannot take the outcome must not lose the answer.
+        if let Err(e) = self.log.append(clock.now(), &answered) {
+            tracing::warn!(error = %e, "the outcome could not be written to the sent log");
+        }
+        let (status, bytes) = result?;
+        read_reply(purpose == "keyset", status, &bytes)
+    }
+
+    async fn exchange(
+        &self,
+        base: &reqwest::Url,
+        url: &str,
+        body: Option<String>,
+    ) -> Result<(u16, Vec<u8>), Failure> {
+        let client = self.client(base)?;
+        let request = match body {
+            Some(body) => client.post(url).header("content-type", "application/json").body(body),
+            None => client.get(url),
+        };
+        let request = request.header("accept", "application/json, application/problem+json");
+        let mut response = request.send().await.map_err(|e| Failure::of(&e))?;
+        let status = response.status().as_u16();
+        if (300..400).contains(&status) {
+            let target = response.headers().get("location").and_then(|v| v.to_str().ok()).unwrap_or("");
+            return Err(Failure::Redirected(target.chars().filter(|c| !c.is_control()).take(200).collect()));
+        }
+        let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+        let limit = if status == 200 { self.limits.body } else { MAX_PROBLEM };
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| Failure::of_body(&e))? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(Failure::TooLarge);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if status >= 500 {
+            return Err(Failure::ServerError { status, retry_after });
+        }
+        Ok((status, bytes))
+    }
+
+    fn client(&self, base: &reqwest::Url) -> Result<reqwest::Client, Failure> {
+        // Idempotent; the provider is asked for by the TLS library when the client is built.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("claviger/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(self.limits.connect)
+            .timeout(self.limits.total)
+            .pool_max_idle_per_host(0)
+            .http1_only();
+        if is_loopback(base) {
+            // Loopback is this machine; a proxy would see another one.
+            builder = builder.no_proxy();
+        } else if let Some(proxy) = &self.proxy {
+            let proxy = reqwest::Proxy::all(proxy).map_err(|e| Failure::Setup(e.to_string()))?;
+            builder = builder.proxy(proxy);
+        }
+        if let Some(path) = &self.ca_file {
+            let setup = |why: String| Failure::Setup(format!("the CA file {}: {why}", path.display()));
+            let pem = crate::platform::read_bounded(path, 4 * 1024 * 1024)
+                .map_err(|e| setup(e.source.to_string()))?
+                .ok_or_else(|| setup("there is no such file".to_owned()))?;
+            let extra = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| setup(e.to_string()))?;
+            if extra.is_empty() {
+                return Err(setup("it holds no certificate".to_owned()));
+            }
+            builder = builder.tls_certs_merge(extra);
+        }
+        builder.build().map_err(|e| Failure::Setup(failure::chain(&e)))
+    }
+}
+
+/// Whether a server's address may be used: `https`, or `http` to this machine itself.
+///
+/// # Errors
+/// [`Failure::Address`].
+pub fn check_server(server: &str) -> Result<reqwest::Url, Failure> {
+    let bad = || Failure::Address(server.chars().filter(|c| !c.is_control()).take(200).collect());
+    let url = reqwest::Url::parse(server).map_err(|_| bad())?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let fits = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    if fits && plain && url.has_host() { Ok(url) } else { Err(bad()) }
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn read_reply(keyset: bool, status: u16, bytes: &[u8]) -> Result<Reply, Failure> {
+    if status == 200 {
+        return if keyset {
+            parse(bytes).map(Reply::Keyset)
+        } else {
+            parse::<AnswerBody>(bytes).map(|body| Reply::Answer(body.answer))
+        };
+    }
+    match parse::<Problem>(bytes) {
+        Ok(problem) => Ok(Reply::Refused(Box::new(problem))),
+        Err(_) if status == 407 => Err(Failure::ProxyRefused),
+        Err(_) => Err(Failure::NotAServer { status }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    claviger_protocol::json::from_slice_strict(bytes).map_err(|_| {
+        let text = bytes.trim_ascii_start();
+        if text.starts_with(b"<") { Failure::Html } else { Failure::NotAnAnswer }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_https_or_this_machine() {
+        for good in [
+            "https://activate.example.com",
+            "https://example.com:8443/claviger/",
+            "http://127.0.0.1:8080",
+            "http://[::1]:8080",
+            "http://localhost:1",
+        ] {
+            assert!(check_server(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://example.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "http://10.0.0.1",
+            "ftp://localhost",
+            "file:///etc/passwd",
+            "https://user:secret@example.com",
+            "https://example.com?x=1",
+            "",
+            "example.com",
+            "http://0.0.0.0",
+        ] {
+            assert!(check_server(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn answers_are_told_from_pages() {
+        assert!(matches!(read_reply(false, 200, b"<html>"), Err(Failure::Html)));
+        assert!(matches!(read_reply(false, 200, b"{}"), Err(Failure::NotAnAnswer)));
+        assert!(matches!(read_reply(false, 404, b"not found"), Err(Failure::NotAServer { status: 404 })));
+        assert!(matches!(read_reply(false, 200, br#"{"answer":"a.b.c"}"#), Ok(Reply::Answer(_))));
+        let problem = br#"{"code":"seats_taken","status":409}"#;
+        assert!(matches!(read_reply(false, 409, problem), Ok(Reply::Refused(_))));
+    }
+}

@@ -1,0 +1,139 @@
+//! What left this machine, byte for byte, for the person to read: JSON lines in a private folder, a year and 16 MiB
+//! of them at most.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use claviger_protocol::clock::{DAY, Timestamp};
+use claviger_protocol::ids::VendorId;
+use serde::{Deserialize, Serialize};
+
+use crate::platform::{self, FileError, Visibility};
+
+/// The file that is written to.
+const CURRENT: &str = "sent.jsonl";
+/// A file is closed at this size.
+const MAX_FILE: u64 = 2 * 1024 * 1024;
+/// Closed files are kept while all together have at most this size.
+const MAX_TOTAL: u64 = 16 * 1024 * 1024;
+/// And at most this long.
+const MAX_AGE: i64 = 365 * DAY;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Record {
+    /// Written before anything leaves.
+    Sent {
+        /// When.
+        at: Timestamp,
+        /// To whom.
+        vendor: VendorId,
+        /// Why.
+        purpose: String,
+        /// The HTTP method.
+        method: String,
+        /// Where to.
+        url: String,
+        /// The exact body.
+        body: Option<String>,
+    },
+    /// Written when it is over.
+    Answered {
+        /// When.
+        at: Timestamp,
+        /// By whom.
+        vendor: VendorId,
+        /// Where it had gone to.
+        url: String,
+        /// What came of it.
+        outcome: String,
+    },
+}
+
+/// The log of one daemon.
+#[derive(Clone, Debug)]
+pub struct SentLog {
+    folder: PathBuf,
+}
+
+impl SentLog {
+    /// The log in this folder.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Appends a line and makes it durable.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn append(&self, now: Timestamp, record: &Record) -> Result<(), FileError> {
+        platform::make_dir(&self.folder, Visibility::Private)?;
+        let path = self.folder.join(CURRENT);
+        let mut line = serde_json::to_vec(record).unwrap_or_default();
+        line.push(b'\n');
+        if fs::metadata(&path).is_ok_and(|m| m.len() + line.len() as u64 > MAX_FILE) {
+            self.rotate(now)?;
+        }
+        let mut file = platform::append_to(&path)?;
+        file.write_all(&line)
+            .and_then(|()| file.sync_data())
+            .map_err(|e| FileError::new("write to", &path, e))
+    }
+
+    /// Closes the current file, and drops what is too old or too much.
+    fn rotate(&self, now: Timestamp) -> Result<(), FileError> {
+        let names = platform::list(&self.folder)?;
+        let last = names.iter().filter_map(|n| closed_at(n)).max().unwrap_or(i64::MIN);
+        // Names rise even when the clock does not.
+        let name = now.0.max(last.saturating_add(1)).max(0);
+        let closed = self.folder.join(format!("sent-{name:012}.jsonl"));
+        fs::rename(self.folder.join(CURRENT), &closed).map_err(|e| FileError::new("close", &closed, e))?;
+        let mut closed: Vec<String> = platform::list(&self.folder)?;
+        closed.retain(|n| closed_at(n).is_some());
+        let mut total = MAX_FILE;
+        for name in closed.iter().rev() {
+            let path = self.folder.join(name);
+            total += fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
+            if total > MAX_TOTAL || closed_at(name).is_some_and(|at| at < now.0 - MAX_AGE) {
+                platform::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closed_at(name: &str) -> Option<i64> {
+    name.strip_prefix("sent-")?.strip_suffix(".jsonl")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_exact_and_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SentLog::new(folder.path().join("sent"));
+        let record = |n: usize| Record::Sent {
+            at: Timestamp(5),
+            vendor: "com.example".parse().unwrap(),
+            purpose: "activate".into(),
+            method: "POST".into(),
+            url: "https://example.com/v1/activate".into(),
+            body: Some(format!("{n}-{}", "x".repeat(1_000_000))),
+        };
+        for n in 0..30 {
+            log.append(Timestamp(1000), &record(n)).unwrap();
+        }
+        let names = platform::list(&folder.path().join("sent")).unwrap();
+        let size: u64 =
+            names.iter().map(|n| fs::metadata(folder.path().join("sent").join(n)).unwrap().len()).sum();
+        assert!(size <= MAX_TOTAL, "{size}");
+        let last = fs::read_to_string(folder.path().join("sent").join(CURRENT)).unwrap();
+        let read: Record = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+        assert_eq!(read, record(29));
+    }
+}

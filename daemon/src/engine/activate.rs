@@ -1,0 +1,281 @@
+//! Activating, crash-safe by intent: write the intent, do the exchange, commit the certificate, clear the intent.
+
+use std::rc::Rc;
+
+use claviger_protocol::documents::{ActivationCertificate, Order, Outcome, Request};
+use claviger_protocol::http::ProblemCode;
+use claviger_protocol::ids::Nonce;
+use claviger_protocol::ipc::{ActivateCall, CallError, License};
+use claviger_protocol::keys::{KeyId, SigningKey};
+use claviger_protocol::serial::Serial;
+use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
+
+use super::exchange::Exchanged;
+use super::refusal::refused;
+use super::vendors::mistyped;
+use super::{Engine, Vendor, no_key, no_machine_id};
+use crate::egress::{Envelope, Failure};
+use crate::fault;
+use crate::state::Intent;
+
+/// Tells the person what is being done.
+pub(crate) type Progress = Box<dyn Fn(String)>;
+
+/// What came of sending an intent.
+pub(super) enum Settled {
+    /// Its certificate is stored.
+    Activated(ActivationCertificate, String),
+    /// The server refused, for good.
+    Refused(CallError),
+    /// The activation that it made has ended since.
+    Stale,
+}
+
+impl Engine {
+    /// Uses a license on this machine. Input is checked before anything is sent. Once the exchange has begun it goes
+    /// on to its end, whether or not the caller still listens.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn activate(
+        self: &Rc<Self>,
+        call: ActivateCall,
+        progress: Progress,
+    ) -> Result<License, CallError> {
+        self.refuse_when_closing()?;
+        let (vendor, serial) = self.route(&call.serial, call.vendor.as_ref())?;
+        let code = match &call.unlock_code {
+            Some(typed) => {
+                Some(UnlockCode::parse(typed, &serial).map_err(|e| mistyped("mistyped_unlock_code", &e))?)
+            }
+            None if serial.as_str().contains('-') => {
+                return Err(CallError::InvalidInput {
+                    code: "unlock_code_needed".to_owned(),
+                    message: "This serial number needs its unlock code.".to_owned(),
+                    advice: Some(
+                        "You find it beside the serial number in your purchase confirmation.".to_owned(),
+                    ),
+                });
+            }
+            None => None,
+        };
+        let replace = call.replace_machine.map(|r| r.trim().to_owned()).filter(|r| !r.is_empty());
+        if replace.as_ref().is_some_and(|r| r.len() > 128 || r.chars().any(char::is_control)) {
+            return Err(CallError::InvalidInput {
+                code: "bad_name".to_owned(),
+                message: "No computer has a name like that.".to_owned(),
+                advice: Some("Give the name or the id as the list of seats shows it.".to_owned()),
+            });
+        }
+        // Only the key derived from the code is kept from here on.
+        let unlock = unlock_key(vendor.id(), &serial, code.as_ref());
+        drop(code);
+        let turn = vendor.lock.clone().lock_owned().await;
+        self.refuse_when_closing()?;
+        let engine = self.clone();
+        let work = tokio::task::spawn_local(async move {
+            let _busy = engine.busy();
+            let result = engine.activate_in_turn(&vendor, &serial, &unlock, replace, &progress).await;
+            drop(turn);
+            engine.announce();
+            result
+        });
+        work.await.unwrap_or_else(|e| {
+            tracing::error!(error = %e, "an activation ended unexpectedly");
+            Err(CallError::Internal {
+                message: "The activation ended unexpectedly.".to_owned(),
+                advice: None,
+            })
+        })
+    }
+
+    async fn activate_in_turn(
+        self: &Rc<Self>,
+        vendor: &Rc<Vendor>,
+        serial: &Serial,
+        unlock: &SigningKey,
+        replace: Option<String>,
+        progress: &Progress,
+    ) -> Result<License, CallError> {
+        progress("Preparing the request.".to_owned());
+        self.observe_clock();
+        let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
+        // An earlier attempt whose answer was lost: the server may have given it a seat already.
+        for (intent, request) in self.state.intents(vendor.id())? {
+            let Order::Activate { serial: begun, .. } = &request.order else { continue };
+            if begun != serial {
+                continue;
+            }
+            progress("Finding out what became of an earlier attempt.".to_owned());
+            match self.settle(vendor, &intent, &request).await? {
+                Settled::Activated(certificate, text)
+                    if same_wish(&intent, &request, vendor, unlock, &replace) =>
+                {
+                    return Ok(self.activated(vendor, &certificate, text));
+                }
+                Settled::Refused(error) if same_wish(&intent, &request, vendor, unlock, &replace) => {
+                    return Err(error);
+                }
+                Settled::Activated(..) | Settled::Refused(_) | Settled::Stale => {}
+            }
+        }
+        let (intent, request) = self.intend(vendor, &key, serial, unlock, replace)?;
+        progress(format!("Contacting {}.", vendor.profile.name));
+        match self.settle(vendor, &intent, &request).await? {
+            Settled::Activated(certificate, text) => {
+                progress("The activation is stored.".to_owned());
+                tracing::info!(vendor = %vendor.id(), activation = %certificate.jti, "activated");
+                let license = self.activated(vendor, &certificate, text);
+                self.reissue_if_waiting(vendor).await;
+                Ok(license)
+            }
+            Settled::Refused(error) => Err(error),
+            Settled::Stale => Err(CallError::Refused {
+                code: ProblemCode::ActivationGivenUp.code().to_owned(),
+                message: "The activation that this request made has ended already.".to_owned(),
+                advice: Some("Run the same command again.".to_owned()),
+                seats: None,
+            }),
+        }
+    }
+
+    /// Writes down what is about to be asked, byte for byte.
+    fn intend(
+        &self,
+        vendor: &Rc<Vendor>,
+        key: &SigningKey,
+        serial: &Serial,
+        unlock: &SigningKey,
+        replace: Option<String>,
+    ) -> Result<(Intent, Request), CallError> {
+        let name = self.state.device_name();
+        let machine = self.machine.facts(vendor.id(), name.as_ref()).map_err(no_machine_id)?;
+        let nonce = self.nonce()?;
+        let proof = UnlockProof::sign(unlock, vendor.id(), serial, machine.machine_id, key.id(), nonce);
+        let order = Order::Activate { serial: serial.clone(), proof, machine, replace };
+        let text = self.request(vendor, key, nonce, order)?;
+        let (request, _, _) = Request::verify(&text, vendor.id()).map_err(|e| CallError::Internal {
+            message: format!("The request did not turn out right: {e}."),
+            advice: None,
+        })?;
+        let intent = Intent { at: self.now(), request: text };
+        self.state.write_intent(vendor.id(), nonce, &intent)?;
+        fault::point("after-intent");
+        Ok((intent, request))
+    }
+
+    /// Sends an intent and acts on what comes back. When nothing does, the intent stays.
+    pub(super) async fn settle(
+        &self,
+        vendor: &Rc<Vendor>,
+        intent: &Intent,
+        request: &Request,
+    ) -> Result<Settled, CallError> {
+        let device = device_of(&intent.request, vendor)?;
+        let envelope = Envelope::Activate(intent.request.clone());
+        match self.exchange(vendor, &device, envelope, &intent.request).await? {
+            Exchanged::Answer(answer) => match answer.outcome {
+                Outcome::Activated { certificate } => self.commit(vendor, request, &certificate),
+                _ => Err(Failure::Untrusted {
+                    code: "other_outcome",
+                    message: "it answers something else than what was asked".to_owned(),
+                }
+                .into()),
+            },
+            Exchanged::Refused(problem) => {
+                self.clear(vendor, request.nonce);
+                tracing::info!(vendor = %vendor.id(), code = problem.code.code(), "the server refused an activation");
+                if problem.code == ProblemCode::ActivationGivenUp {
+                    return Ok(Settled::Stale);
+                }
+                Ok(Settled::Refused(refused(*problem)))
+            }
+        }
+    }
+
+    /// Believes a certificate, stores it for every product that it opens, and clears the intent.
+    fn commit(&self, vendor: &Rc<Vendor>, request: &Request, text: &str) -> Result<Settled, CallError> {
+        let Order::Activate { serial, machine, .. } = &request.order else {
+            return Err(CallError::Internal {
+                message: "An intent of another kind.".to_owned(),
+                advice: None,
+            });
+        };
+        let untrusted = |code, message: String| CallError::from(Failure::Untrusted { code, message });
+        let certificate = ActivationCertificate::verify(text, vendor.keys.borrow().newest())
+            .map_err(|e| untrusted(e.code(), e.to_string()))?;
+        if certificate.machine != machine.machine_id || certificate.serial != *serial {
+            return Err(untrusted(
+                "other_activation",
+                "it holds a certificate for another computer or serial number".to_owned(),
+            ));
+        }
+        let id = certificate.jti;
+        let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
+        if !files.receipts.is_empty() {
+            // An answer from before this machine gave the activation up: it must not come back.
+            self.clear(vendor, request.nonce);
+            return Ok(Settled::Stale);
+        }
+        let held = self.held(vendor)?.held.into_iter().find(|h| h.certificate.jti == id);
+        if let Some(held) = held.filter(|h| h.certificate.rev > certificate.rev) {
+            self.clear(vendor, request.nonce);
+            return Ok(Settled::Activated(held.certificate, held.text));
+        }
+        fault::point("before-commit");
+        self.store.write_certificate(&certificate, text).map_err(|e| {
+            let mut error = CallError::from(e);
+            if let CallError::Storage { message, advice, .. } = &mut error {
+                *message =
+                    format!("The server granted the activation, but it could not be stored. {message}");
+                *advice =
+                    Some("Mend that, then activate again: the same seat is used, no second one.".to_owned());
+            }
+            error
+        })?;
+        fault::point("after-commit");
+        if let Err(e) = self.state.forget_ended(vendor.id(), id) {
+            tracing::warn!(error = %e, cause = %e.source, "an old memory could not be removed");
+        }
+        self.clear(vendor, request.nonce);
+        fault::point("after-intent-cleared");
+        self.apply_pending(vendor);
+        Ok(Settled::Activated(certificate, text.to_owned()))
+    }
+
+    fn clear(&self, vendor: &Vendor, nonce: Nonce) {
+        if let Err(e) = self.state.clear_intent(vendor.id(), nonce) {
+            // It will be sent once more, which changes nothing.
+            tracing::warn!(error = %e, cause = %e.source, "a settled intent could not be removed");
+        }
+    }
+
+    fn activated(&self, vendor: &Vendor, certificate: &ActivationCertificate, text: String) -> License {
+        let status = self.status_of(certificate);
+        License::of(certificate, Some(text), vendor.profile.name.clone(), status)
+    }
+}
+
+/// The device key that signed a stored request.
+fn device_of(text: &str, vendor: &Vendor) -> Result<KeyId, CallError> {
+    let (_, key, _) = Request::verify(text, vendor.id()).map_err(|e| CallError::Internal {
+        message: format!("A stored request is not readable: {e}."),
+        advice: None,
+    })?;
+    Ok(key.id())
+}
+
+/// Whether a stored request asked for the same with the same unlock code.
+fn same_wish(
+    intent: &Intent,
+    request: &Request,
+    vendor: &Vendor,
+    unlock: &SigningKey,
+    wanted: &Option<String>,
+) -> bool {
+    let Order::Activate { serial, proof, machine, replace } = &request.order else { return false };
+    let Ok(device) = device_of(&intent.request, vendor) else { return false };
+    let public = unlock.public();
+    replace == wanted
+        && proof.verify(&public, vendor.id(), serial, machine.machine_id, &device, request.nonce).is_ok()
+}

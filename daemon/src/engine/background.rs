@@ -1,0 +1,215 @@
+//! What the daemon does by itself, and when: one alarm for the next deadline, none when there is no deadline.
+
+use std::rc::Rc;
+
+use claviger_protocol::clock::{DAY, Timestamp};
+use claviger_protocol::documents::{ActivationCertificate, LicenseKind};
+use claviger_protocol::ids::ActivationId;
+use claviger_protocol::ipc::CallError;
+
+use super::{Engine, Vendor};
+use crate::platform::Alarm;
+
+/// First wait after a failed attempt, and the longest one.
+const FIRST_WAIT: i64 = 60;
+const LONGEST_WAIT: i64 = DAY;
+/// How long an expired subscription is asked about, in case it was renewed late.
+const AFTER_END: i64 = 30 * DAY;
+/// How long receipts and memories of ended activations are kept.
+const KEPT: i64 = 400 * DAY;
+
+impl Engine {
+    /// Works through what is due, then sleeps until the next deadline or until something changes.
+    pub async fn background(self: Rc<Self>, alarm: Alarm) {
+        for vendor in self.known_vendors() {
+            if let Err(e) = self.state.prune(vendor.id(), self.now().plus(-KEPT)) {
+                tracing::warn!(error = %e, cause = %e.source, "old memories could not be removed");
+            }
+        }
+        loop {
+            for vendor in self.known_vendors() {
+                let now = self.now();
+                if Self::pending_until(&vendor).is_some_and(|until| until <= now) {
+                    self.apply_pending(&vendor);
+                }
+                if !self.closing.get() && self.due(&vendor, now).is_some_and(|at| at <= now) {
+                    self.work(&vendor).await;
+                }
+            }
+            let now = self.now();
+            let next = self.known_vendors().iter().filter_map(|v| self.due(v, now)).min();
+            self.next_contact.set(next);
+            let local = self.known_vendors().iter().filter_map(|v| Self::pending_until(v)).min();
+            let wake = [next, local].into_iter().flatten().min();
+            tokio::select! {
+                () = alarm.wait(wake) => self.observe_clock(),
+                () = self.poke.notified() => {}
+            }
+        }
+    }
+
+    /// When a vendor's server is to be contacted without anyone asking.
+    fn due(&self, vendor: &Rc<Vendor>, now: Timestamp) -> Option<Timestamp> {
+        if !self.policy.network {
+            return None;
+        }
+        let record = vendor.record.borrow();
+        let unfinished = record.present
+            || record.pending.is_some()
+            || self.state.has_intents(vendor.id())
+            || self.state.has_outbox(vendor.id());
+        let mut next = unfinished.then_some(now);
+        let last = record.last_contact.unwrap_or_default();
+        for (certificate, exp) in self.expiries(vendor) {
+            let at = next_look(&certificate, exp, last);
+            next = next.into_iter().chain(at).min();
+        }
+        let ended = self.state.ended(vendor.id()).unwrap_or_default();
+        for suspended in ended.iter().filter(|e| e.certificate.is_some()) {
+            let id = suspended.license.activation;
+            next = next.into_iter().chain([last.plus(DAY + jitter(id, DAY / 4))]).min();
+        }
+        next.map(|at| record.retry_at.map_or(at, |retry| retry.max(at)))
+    }
+
+    async fn work(self: &Rc<Self>, vendor: &Rc<Vendor>) {
+        let turn = vendor.lock.clone().lock_owned().await;
+        // Whoever had the turn before may have done it all.
+        let now = self.now();
+        if self.closing.get() || self.due(vendor, now).is_none_or(|at| at > now) {
+            return;
+        }
+        let busy = self.busy();
+        let result = self.work_in_turn(vendor).await;
+        drop((busy, turn));
+        match result {
+            Ok(()) => self.note_success(vendor),
+            Err(e) => {
+                tracing::info!(vendor = %vendor.id(), error = %e, "will be tried again");
+                self.note_failure(vendor, None);
+            }
+        }
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    async fn work_in_turn(self: &Rc<Self>, vendor: &Rc<Vendor>) -> Result<(), CallError> {
+        self.observe_clock();
+        self.finish_locally(vendor);
+        for (intent, request) in self.state.intents(vendor.id())? {
+            self.settle(vendor, &intent, &request).await?;
+        }
+        let now = self.now();
+        if self.due(vendor, now).is_some_and(|at| at <= now) {
+            self.refresh_in_turn(vendor, false).await?;
+        }
+        Ok(())
+    }
+
+    fn note_success(&self, vendor: &Vendor) {
+        // What still waits although the server answered (a keyset whose certificates were not issued anew, say) is
+        // looked at again tomorrow, not at once.
+        let unfinished = vendor.record.borrow().pending.is_some()
+            || vendor.record.borrow().present
+            || self.state.has_outbox(vendor.id())
+            || self.state.has_intents(vendor.id());
+        if unfinished {
+            self.note_failure(vendor, Some(DAY));
+        }
+    }
+
+    /// Puts the next attempt in the background off: twice as long each time, spread by chance, at most a day.
+    pub(super) fn note_failure(&self, vendor: &Vendor, least: Option<i64>) {
+        let mut random = [0u8; 8];
+        // Without chance the waits are still right.
+        let _ = self.rng.fill(&mut random);
+        {
+            let mut record = vendor.record.borrow_mut();
+            let wait = backoff(record.failures, u64::from_le_bytes(random)).max(least.unwrap_or(0));
+            record.failures = record.failures.saturating_add(1);
+            record.retry_at = Some(self.now().plus(wait));
+        }
+        self.store_record(vendor);
+    }
+}
+
+/// Seconds to wait after this many failures: between one half and all of a doubling time.
+fn backoff(failures: u32, random: u64) -> i64 {
+    let full = FIRST_WAIT.saturating_mul(1i64 << failures.min(20)).min(LONGEST_WAIT);
+    let half = full / 2;
+    half + i64::try_from(random % u64::try_from(half + 1).unwrap_or(1)).unwrap_or(0)
+}
+
+/// A fixed offset of each activation, so that machines that were set up together do not all call at once.
+fn jitter(id: ActivationId, within: i64) -> i64 {
+    let mut bytes = [0u8; 8];
+    bytes.copy_from_slice(&id.0[..8]);
+    i64::try_from(u64::from_le_bytes(bytes) % u64::try_from(within.max(1)).unwrap_or(1)).unwrap_or(0)
+}
+
+/// When to look at a subscription next: two days before it is paid to its end, then daily until well after it ended.
+/// Trials end when they end, and perpetual licenses do not: neither is looked at.
+fn next_look(certificate: &ActivationCertificate, exp: Timestamp, last: Timestamp) -> Option<Timestamp> {
+    if certificate.kind != LicenseKind::Subscription {
+        return None;
+    }
+    let paid = certificate.paid_through.unwrap_or(exp);
+    let first = paid.plus(-2 * DAY + jitter(certificate.jti, DAY));
+    if last < first {
+        return Some(first);
+    }
+    let next = last.plus(DAY - DAY / 8 + jitter(certificate.jti, DAY / 4));
+    (next <= exp.plus(AFTER_END)).then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use claviger_protocol::documents::Confirmation;
+    use claviger_protocol::ids::MachineId;
+    use claviger_protocol::keys::SigningKey;
+    use claviger_protocol::serial::Serial;
+
+    fn subscription(kind: LicenseKind) -> ActivationCertificate {
+        ActivationCertificate {
+            iss: "com.example".parse().unwrap(),
+            jti: ActivationId([9; 16]),
+            rev: 1,
+            iat: Timestamp(0),
+            serial: Serial::foreign("ABC12345").unwrap(),
+            product: "com.example.synth".parse().unwrap(),
+            name: "Synth".into(),
+            opens: vec![],
+            kind,
+            updates_until: None,
+            paid_through: Some(Timestamp(100 * DAY)),
+            exp: Some(Timestamp(114 * DAY)),
+            entitlements: vec![],
+            machine: MachineId([1; 16]),
+            cnf: Confirmation { jkt: SigningKey::from_seed(&[1; 32]).id().clone() },
+        }
+    }
+
+    #[test]
+    fn subscriptions_are_looked_at_around_their_end_and_others_never() {
+        let exp = Timestamp(114 * DAY);
+        let sub = subscription(LicenseKind::Subscription);
+        let first = next_look(&sub, exp, Timestamp(10 * DAY)).unwrap();
+        assert!(first >= Timestamp(98 * DAY) && first <= Timestamp(99 * DAY));
+        let daily = next_look(&sub, exp, Timestamp(101 * DAY)).unwrap();
+        assert!(daily > Timestamp(101 * DAY + DAY / 2) && daily < Timestamp(103 * DAY));
+        assert_eq!(next_look(&sub, exp, Timestamp(200 * DAY)), None);
+        for kind in [LicenseKind::Perpetual, LicenseKind::Trial] {
+            assert_eq!(next_look(&subscription(kind), exp, Timestamp(0)), None);
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_day() {
+        for random in [0, 1, u64::MAX] {
+            assert!((30..=60).contains(&backoff(0, random)));
+            assert!((60..=120).contains(&backoff(1, random)));
+            assert!((DAY / 2..=DAY).contains(&backoff(11, random)));
+            assert!((DAY / 2..=DAY).contains(&backoff(u32::MAX, random)));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Giving up: the signed receipt is stored first, then it stands beside every copy of the certificate, then the
+//! copies go, then the server gets it. No crash in between loses the seat or leaves a new process licensed.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use claviger_protocol::documents::{ActivationCertificate, EndReason, Order, Receipt};
+use claviger_protocol::http::ProblemCode;
+use claviger_protocol::ids::{ActivationId, ProductId, ReceiptId};
+use claviger_protocol::ipc::{CallError, DeactivateReply};
+use claviger_protocol::jws::{self, KeyInHeader};
+use claviger_protocol::serial::Serial;
+
+use super::exchange::Exchanged;
+use super::held::ended_license;
+use super::refusal::refused;
+use super::{Engine, Vendor, no_key, no_machine_id, no_random};
+use crate::egress::Envelope;
+use crate::fault;
+use crate::state::Ended;
+use crate::store::products_of;
+
+/// What a target turned out to be.
+struct Target {
+    vendor: Rc<Vendor>,
+    certificate: ActivationCertificate,
+    folders: BTreeSet<ProductId>,
+}
+
+impl Engine {
+    /// Gives an activation up, with or without a network.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn deactivate(self: &Rc<Self>, target: &str) -> Result<DeactivateReply, CallError> {
+        self.refuse_when_closing()?;
+        let vendor = self.find(target)?.vendor;
+        let turn = vendor.lock.clone().lock_owned().await;
+        self.refuse_when_closing()?;
+        // While this waited for its turn, the activation may have gone.
+        let target = self.find(target)?;
+        let engine = self.clone();
+        let work = tokio::task::spawn_local(async move {
+            let _busy = engine.busy();
+            let result = engine.deactivate_in_turn(target).await;
+            drop(turn);
+            engine.announce();
+            result
+        });
+        work.await.unwrap_or_else(|e| {
+            tracing::error!(error = %e, "a deactivation ended unexpectedly");
+            Err(CallError::Internal {
+                message: "The deactivation ended unexpectedly.".to_owned(),
+                advice: None,
+            })
+        })
+    }
+
+    async fn deactivate_in_turn(self: &Rc<Self>, target: Target) -> Result<DeactivateReply, CallError> {
+        self.observe_clock();
+        let Target { vendor, certificate, folders } = target;
+        let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
+        if certificate.cnf.jkt != *key.id() && vendor.record.borrow().last_contact.is_none() {
+            // A new device key that the server has never seen could not speak for this activation: introduce it.
+            if let Err(e) = self.refresh_in_turn(&vendor, true).await {
+                tracing::warn!(error = %e, "the new device key could not be introduced");
+            }
+        }
+        let receipt = Receipt {
+            aud: vendor.id().clone(),
+            jti: ReceiptId::random(&*self.rng).map_err(|_| no_random())?,
+            iat: self.now(),
+            activation: certificate.jti,
+            rev: certificate.rev,
+            serial: certificate.serial.clone(),
+            machine_id: certificate.machine,
+        };
+        let text = jws::sign(&receipt, &key, KeyInHeader::Carried);
+        self.give_up(&vendor, &certificate, &folders, &text)?;
+        tracing::info!(vendor = %vendor.id(), activation = %certificate.jti, "given up");
+        let license = ended_license(&vendor, &certificate, EndReason::GivenUp, receipt.iat, None);
+        let memory = Ended {
+            license: license.clone(),
+            reason: EndReason::GivenUp,
+            revision: u32::MAX,
+            learned: receipt.iat,
+            certificate: None,
+        };
+        if let Err(e) = self.state.write_ended(vendor.id(), &memory) {
+            tracing::warn!(error = %e, cause = %e.source, "the end of an activation could not be remembered");
+        }
+        let delivered = match self.deliver(&vendor).await {
+            Ok(()) => !self.is_waiting(&vendor, certificate.jti),
+            Err(e) => {
+                tracing::info!(reason = %e, "the receipt is delivered later");
+                self.note_failure(&vendor, None);
+                false
+            }
+        };
+        Ok(DeactivateReply { license, delivered })
+    }
+
+    fn give_up(
+        &self,
+        vendor: &Vendor,
+        certificate: &ActivationCertificate,
+        folders: &BTreeSet<ProductId>,
+        text: &str,
+    ) -> Result<(), CallError> {
+        let id = certificate.jti;
+        self.state.write_outbox(vendor.id(), id, text)?;
+        fault::point("after-outbox");
+        self.store.write_receipts(vendor.id(), id, folders, text)?;
+        fault::point("after-receipt");
+        self.store.remove_certificates(vendor.id(), id, folders)?;
+        fault::point("after-unlinks");
+        Ok(())
+    }
+
+    fn is_waiting(&self, vendor: &Vendor, id: ActivationId) -> bool {
+        self.state.outbox(vendor.id()).is_ok_and(|waiting| waiting.iter().any(|(r, _)| r.activation == id))
+    }
+
+    /// Delivers receipts until none waits. The caller holds the vendor's lock.
+    pub(super) async fn deliver(self: &Rc<Self>, vendor: &Rc<Vendor>) -> Result<(), CallError> {
+        let mut waiting = self.state.count(vendor.id(), "outbox", ".receipt");
+        while waiting > 0 {
+            let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
+            let machine_id = self.machine.id_for(vendor.id()).map_err(no_machine_id)?;
+            let request = self.request(vendor, &key, self.nonce()?, Order::Deactivate { machine_id })?;
+            let envelope = Envelope::Deactivate(request.clone());
+            match self.exchange(vendor, key.id(), envelope, &request).await? {
+                Exchanged::Answer(_) => {}
+                Exchanged::Refused(problem) => return Err(refused(*problem)),
+            }
+            let left = self.state.count(vendor.id(), "outbox", ".receipt");
+            if left >= waiting {
+                return Err(CallError::Refused {
+                    code: ProblemCode::Other.code().to_owned(),
+                    message: "The server did not acknowledge the receipts.".to_owned(),
+                    advice: None,
+                    seats: None,
+                });
+            }
+            waiting = left;
+        }
+        Ok(())
+    }
+
+    /// The one activation that a person means: by serial number, activation, product, its unique ending or its name.
+    fn find(&self, target: &str) -> Result<Target, CallError> {
+        let target = target.trim();
+        let mut all = Vec::new();
+        for vendor in self.known_vendors() {
+            for held in self.held(&vendor)?.held {
+                if self.is_ours(&held.certificate) {
+                    all.push(Target {
+                        vendor: vendor.clone(),
+                        certificate: held.certificate,
+                        folders: held.folders,
+                    });
+                }
+            }
+            for ended in self.state.ended(vendor.id())? {
+                let kept = ended
+                    .certificate
+                    .as_deref()
+                    .map(|text| ActivationCertificate::verify(text, vendor.keys.borrow().newest()));
+                if let Some(Ok(certificate)) = kept
+                    && self.is_ours(&certificate)
+                {
+                    let folders = products_of(&certificate).into_iter().cloned().collect();
+                    all.push(Target { vendor: vendor.clone(), certificate, folders });
+                }
+            }
+        }
+        let ways: [&dyn Fn(&Target) -> bool; 4] = [
+            &|t| {
+                t.certificate.jti.to_string() == target
+                    || Serial::parse_any(target, &t.vendor.profile.prefix)
+                        .is_ok_and(|s| s == t.certificate.serial)
+            },
+            &|t| products_of(&t.certificate).iter().any(|p| p.as_str() == target),
+            &|t| products_of(&t.certificate).iter().any(|p| p.as_str().ends_with(&format!(".{target}"))),
+            &|t| t.certificate.name.to_lowercase() == target.to_lowercase(),
+        ];
+        for way in ways {
+            let fitting: Vec<usize> = (0..all.len()).filter(|i| way(&all[*i])).collect();
+            match fitting.as_slice() {
+                [] => {}
+                [one] => return Ok(all.swap_remove(*one)),
+                several => {
+                    return Err(CallError::NotFound {
+                        message: format!("“{}” names several activations on this computer.", shown(target)),
+                        advice: Some("Name one by its serial number.".to_owned()),
+                        choices: several.iter().map(|i| all[*i].certificate.serial.to_string()).collect(),
+                    });
+                }
+            }
+        }
+        Err(CallError::NotFound {
+            message: format!("Nothing called “{}” is activated on this computer.", shown(target)),
+            advice: Some("`claviger license list` shows what is.".to_owned()),
+            choices: all.iter().take(50).map(|t| t.certificate.serial.to_string()).collect(),
+        })
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}

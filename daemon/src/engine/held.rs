@@ -1,0 +1,245 @@
+//! The activations in the store, as the daemon sees them: held, not to be believed, or damaged.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use claviger_protocol::clock::Timestamp;
+use claviger_protocol::documents::{ActivationCertificate, DocumentError, Receipt};
+use claviger_protocol::ids::{ActivationId, ProductId};
+use claviger_protocol::ipc::License;
+use claviger_protocol::jws::Unverified;
+use claviger_protocol::status::Status;
+
+use super::{Engine, Vendor, status_of_end};
+use crate::highwater;
+use crate::platform::FileError;
+use crate::store::products_of;
+
+/// An activation whose certificate is good.
+pub(super) struct Held {
+    pub(super) certificate: ActivationCertificate,
+    pub(super) text: String,
+    /// Folders that have a copy, good or not.
+    pub(super) folders: BTreeSet<ProductId>,
+    /// A copy is missing or differs.
+    pub(super) incomplete: bool,
+}
+
+/// An activation without a good certificate.
+pub(super) struct Broken {
+    pub(super) id: ActivationId,
+    pub(super) folders: BTreeSet<ProductId>,
+    pub(super) status: Status,
+    /// What it claims to be, if it is readable.
+    pub(super) claims: Option<ActivationCertificate>,
+}
+
+/// All that a vendor's folders hold.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) held: Vec<Held>,
+    pub(super) broken: Vec<Broken>,
+}
+
+impl Found {
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.broken.is_empty()
+    }
+}
+
+impl Engine {
+    /// Reads a vendor's activations. One with a receipt beside it is given up and not among them.
+    pub(super) fn held(&self, vendor: &Vendor) -> Result<Found, FileError> {
+        let mut found = Found::default();
+        for (id, files) in self.store.activations(vendor.id())? {
+            if files.certificates.is_empty() || !files.receipts.is_empty() {
+                continue;
+            }
+            self.look_at(vendor, id, files.certificates, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn look_at(
+        &self,
+        vendor: &Vendor,
+        id: ActivationId,
+        folders: BTreeSet<ProductId>,
+        found: &mut Found,
+    ) -> Result<(), FileError> {
+        let mut best: Option<(ActivationCertificate, String)> = None;
+        let mut differing = false;
+        let mut why = Status::Damaged;
+        let mut claims = None;
+        for product in &folders {
+            let Some(text) = self.store.certificate(vendor.id(), product, id)? else { continue };
+            if best.as_ref().is_some_and(|(_, known)| *known == text) {
+                continue;
+            }
+            differing |= best.is_some();
+            match self.verify_held(vendor, &text) {
+                Ok(certificate) if certificate.jti == id => {
+                    if best.as_ref().is_none_or(|(known, _)| known.rev < certificate.rev) {
+                        best = Some((certificate, text));
+                    }
+                }
+                Ok(_) => differing = true,
+                Err(e) => {
+                    differing = true;
+                    let peeked: Option<ActivationCertificate> =
+                        Unverified::parse::<ActivationCertificate>(text.trim())
+                            .and_then(|u| u.peek())
+                            .ok()
+                            .filter(|c: &ActivationCertificate| c.jti == id && c.iss == *vendor.id());
+                    if peeked.is_some() {
+                        why = broken_status(&e);
+                        claims = peeked;
+                    }
+                }
+            }
+        }
+        match best {
+            Some((certificate, text)) => {
+                let incomplete = differing || products_of(&certificate).iter().any(|p| !folders.contains(*p));
+                found.held.push(Held { certificate, text, folders, incomplete });
+            }
+            None => found.broken.push(Broken { id, folders, status: why, claims }),
+        }
+        Ok(())
+    }
+
+    /// Good under the keyset in force, or under the one that waits.
+    fn verify_held(&self, vendor: &Vendor, text: &str) -> Result<ActivationCertificate, DocumentError> {
+        let keys = vendor.keys.borrow();
+        ActivationCertificate::verify(text, &keys.in_force)
+            .or_else(|e| keys.pending.as_ref().map_or(Err(e), |p| ActivationCertificate::verify(text, p)))
+    }
+
+    /// Whether a certificate is for this computer.
+    pub(super) fn is_ours(&self, certificate: &ActivationCertificate) -> bool {
+        self.machine.id_for(&certificate.iss).is_ok_and(|id| id == certificate.machine)
+    }
+
+    pub(super) fn status_of(&self, certificate: &ActivationCertificate) -> Status {
+        match self.machine.id_for(&certificate.iss) {
+            Err(_) => return Status::NoMachineId,
+            Ok(id) if id != certificate.machine => return Status::OtherMachine,
+            Ok(_) => {}
+        }
+        let Some(exp) = certificate.exp else { return Status::Licensed };
+        let judged = highwater::judge(self.store.clock(), self.now());
+        match (judged.moment <= exp, judged.set_back, judged.in_grace) {
+            (true, true, true) => Status::LicensedClockSetBack,
+            (true, ..) => Status::Licensed,
+            (false, true, false) if self.now() <= exp => Status::ClockSetBack,
+            (false, ..) => Status::Expired,
+        }
+    }
+
+    /// A held activation as others see it.
+    pub(super) fn license(&self, vendor: &Vendor, held: &Held) -> License {
+        let status = self.status_of(&held.certificate);
+        License::of(&held.certificate, Some(held.text.clone()), vendor.profile.name.clone(), status)
+    }
+
+    pub(super) fn licenses_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<License>, FileError> {
+        let found = self.held(vendor)?;
+        let mut licenses: Vec<License> = found.held.iter().map(|held| self.license(vendor, held)).collect();
+        for broken in &found.broken {
+            if let Some(claims) = &broken.claims {
+                licenses.push(License::of(claims, None, vendor.profile.name.clone(), broken.status));
+            }
+        }
+        let present: BTreeSet<ActivationId> = licenses.iter().map(|l| l.activation).collect();
+        for ended in self.state.ended(vendor.id())? {
+            if !present.contains(&ended.license.activation) {
+                licenses.push(ended.license);
+            }
+        }
+        Ok(licenses)
+    }
+
+    /// Finishes on this machine what a crash left half done: receipts that were signed take effect, activations that
+    /// ended go, copies that are missing come back. Nothing is sent.
+    pub(super) fn finish_locally(&self, vendor: &Rc<Vendor>) {
+        if let Err(e) = self.try_finish_locally(vendor) {
+            tracing::error!(error = %e, cause = %e.source, "what was left half done could not be finished yet");
+        }
+    }
+
+    fn try_finish_locally(&self, vendor: &Rc<Vendor>) -> Result<(), FileError> {
+        let id = vendor.id();
+        let files = self.store.activations(id)?;
+        for (receipt, text) in self.state.outbox(id)? {
+            if let Some(files) = files.get(&receipt.activation) {
+                self.store.write_receipts(id, receipt.activation, &files.certificates, &text)?;
+                self.store.remove_certificates(id, receipt.activation, &files.certificates)?;
+            }
+        }
+        // A restored copy of a certificate that was given up: its receipt stands beside it.
+        for (activation, files) in &files {
+            if !files.receipts.is_empty() && !files.certificates.is_empty() {
+                let Some(product) = files.receipts.first() else { continue };
+                let text = self.store.receipt(id, product, *activation)?.unwrap_or_default();
+                if Receipt::peek(&text).is_ok_and(|r| r.activation == *activation) {
+                    self.store.write_receipts(id, *activation, &files.certificates, &text)?;
+                }
+                self.store.remove_certificates(id, *activation, &files.certificates)?;
+            }
+        }
+        for ended in self.state.ended(id)? {
+            let activation = ended.license.activation;
+            let Some(files) = files.get(&activation).filter(|f| !f.certificates.is_empty()) else { continue };
+            let mut found = Found::default();
+            self.look_at(vendor, activation, files.certificates.clone(), &mut found)?;
+            if found.held.iter().any(|held| crate::state::State::resumes(&ended, &held.certificate)) {
+                self.state.forget_ended(id, activation)?;
+            } else {
+                self.end_files(vendor, &ended, &files.certificates)?;
+            }
+        }
+        for held in self.held(vendor)?.held {
+            if held.incomplete {
+                tracing::warn!(activation = %held.certificate.jti, "a copy of a certificate was mended");
+                self.store.write_certificate(&held.certificate, &held.text)?;
+            }
+        }
+        self.apply_pending(vendor);
+        Ok(())
+    }
+
+    /// The end of a certificate's validity, the earliest first.
+    pub(super) fn expiries(&self, vendor: &Vendor) -> Vec<(ActivationCertificate, Timestamp)> {
+        let Ok(found) = self.held(vendor) else { return Vec::new() };
+        let mut all: Vec<_> = found
+            .held
+            .into_iter()
+            .filter(|held| self.is_ours(&held.certificate))
+            .filter_map(|held| held.certificate.exp.map(|exp| (held.certificate, exp)))
+            .collect();
+        all.sort_by_key(|(_, exp)| *exp);
+        all
+    }
+}
+
+/// What an ended activation is called.
+pub(super) fn ended_license(
+    vendor: &Vendor,
+    certificate: &ActivationCertificate,
+    reason: claviger_protocol::documents::EndReason,
+    at: Timestamp,
+    by: Option<claviger_protocol::ids::DeviceName>,
+) -> License {
+    let mut license = License::of(certificate, None, vendor.profile.name.clone(), status_of_end(reason));
+    license.since = at;
+    license.ended_by = by;
+    license
+}
+
+fn broken_status(error: &DocumentError) -> Status {
+    match error {
+        DocumentError::CompromisedKey => Status::KeyCompromised,
+        DocumentError::Signature | DocumentError::NotCompact | DocumentError::Json { .. } => Status::Damaged,
+        _ => Status::Untrusted,
+    }
+}

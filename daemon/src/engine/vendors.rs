@@ -1,0 +1,414 @@
+//! Vendors: whose profiles are known, which root keys are believed, which keyset is in force, and whose serial number
+//! that is.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use claviger_protocol::clock::DAY;
+use claviger_protocol::documents::{ActivationCertificate, DocumentError, Keyset, VendorProfile};
+use claviger_protocol::ids::VendorId;
+use claviger_protocol::ipc::{AddVendorReply, CallError};
+use claviger_protocol::serial::{Serial, TypedCodeError};
+
+use super::{Engine, Keys, Vendor, view};
+use crate::platform;
+use crate::state::PendingKeyset;
+
+/// A compromised key stops being good this long after the keyset says so, reissued certificates or not.
+const PENDING_FOR: i64 = 30 * DAY;
+
+impl Engine {
+    /// The known vendors that policy allows, by id.
+    pub(super) fn known_vendors(&self) -> Vec<Rc<Vendor>> {
+        self.vendors.borrow().values().cloned().collect()
+    }
+
+    /// One vendor, or all.
+    pub(super) fn select(&self, vendor: Option<&VendorId>) -> Result<Vec<Rc<Vendor>>, CallError> {
+        match vendor {
+            None => Ok(self.known_vendors()),
+            Some(id) => Ok(vec![self.vendor(id)?]),
+        }
+    }
+
+    pub(super) fn vendor(&self, id: &VendorId) -> Result<Rc<Vendor>, CallError> {
+        self.vendors.borrow().get(id).cloned().ok_or_else(|| CallError::NotFound {
+            message: format!("The vendor {id} is not known here."),
+            advice: Some(
+                "Add it with `claviger vendor add FILE`, with the profile that it ships.".to_owned(),
+            ),
+            choices: self.vendors.borrow().keys().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Learns the vendors from state, store and what installers put down.
+    pub(super) fn load_vendors(&self) {
+        let mut ids = self.state.vendors().unwrap_or_default();
+        ids.extend(self.store.vendors().unwrap_or_default());
+        ids.sort();
+        ids.dedup();
+        for id in ids {
+            if let Some(vendor) = self.load_vendor(&id) {
+                self.vendors.borrow_mut().insert(id, Rc::new(vendor));
+            }
+        }
+        let shipped = &self.paths.shipped_profiles;
+        for name in platform::list(shipped).unwrap_or_default() {
+            if !name.ends_with(".clvprofile") {
+                continue;
+            }
+            let path = shipped.join(&name);
+            let Ok(Some(bytes)) = platform::read_bounded(&path, 256 * 1024) else { continue };
+            if let Err(e) = self.add_vendor(&String::from_utf8_lossy(&bytes)) {
+                tracing::warn!(file = %path.display(), error = %e, "a shipped vendor profile was not taken");
+            }
+        }
+    }
+
+    /// One vendor as state and store know it. The copy in the private state decides whose root keys are believed; a
+    /// profile in the readable store that says otherwise is replaced by it.
+    fn load_vendor(&self, id: &VendorId) -> Option<Vendor> {
+        let read = |text: Option<String>| -> Option<(String, Result<VendorProfile, DocumentError>)> {
+            let text = text?;
+            let profile = VendorProfile::verify(&text).map(|(profile, _)| profile).and_then(|profile| {
+                if profile.iss == *id {
+                    Ok(profile)
+                } else {
+                    Err(DocumentError::Claim("it is another vendor's"))
+                }
+            });
+            Some((text, profile))
+        };
+        let pinned = match read(self.state.profile(id).ok().flatten()) {
+            Some((text, Ok(profile))) => Some((text, profile)),
+            Some((_, Err(e))) => {
+                self.state.set_profile_aside(id, &e.to_string());
+                None
+            }
+            None => None,
+        };
+        let stored = match read(self.store.profile(id).ok().flatten()) {
+            Some((text, Ok(profile))) => Some((text, profile)),
+            Some((_, Err(e))) => {
+                tracing::error!(vendor = %id, error = %e, "the vendor profile in the store is not good");
+                None
+            }
+            None => None,
+        };
+        let (text, profile) = match (pinned, stored) {
+            (Some(pinned), stored) => {
+                let same = stored.is_some_and(|(text, _)| text == pinned.0);
+                if !same {
+                    tracing::warn!(vendor = %id, "the vendor profile in the store was replaced by the known one");
+                    if let Err(e) = self.store.write_profile(id, &pinned.0) {
+                        tracing::error!(error = %e, cause = %e.source, "it could not be written");
+                    }
+                }
+                pinned
+            }
+            (None, Some(stored)) => {
+                if let Err(e) = self.state.write_profile(id, &stored.0) {
+                    tracing::error!(error = %e, cause = %e.source, "the vendor profile could not be kept");
+                }
+                stored
+            }
+            (None, None) => return None,
+        };
+        if !self.policy.allows(id) {
+            tracing::warn!(vendor = %id, "policy does not allow this vendor");
+            return None;
+        }
+        self.assemble(&text, profile)
+    }
+
+    fn assemble(&self, text: &str, profile: VendorProfile) -> Option<Vendor> {
+        let id = profile.iss.clone();
+        let (_, first) = VendorProfile::verify(text).ok()?;
+        let anchor = profile.anchor(first.number);
+        let mut in_force = first;
+        if let Some(text) = self.store.keyset(&id).ok().flatten() {
+            match Keyset::verify(&text, &anchor) {
+                Ok(keyset) if keyset.may_follow(&in_force).is_ok() => in_force = keyset,
+                Ok(_) => {}
+                Err(e) => {
+                    tracing::error!(vendor = %id, error = %e, "the stored keyset is not good: it was moved aside");
+                    let _ = platform::move_aside(&self.store.keyset_path(&id), "damaged");
+                }
+            }
+        }
+        let record = self.state.record(&id).unwrap_or_default();
+        let pending = record.pending.as_ref().and_then(|p| Keyset::verify(&p.keyset, &anchor).ok());
+        let pending = pending.filter(|p| p.number > in_force.number);
+        Some(Vendor {
+            profile,
+            anchor,
+            keys: RefCell::new(Keys { in_force, pending }),
+            record: RefCell::new(record),
+            lock: std::sync::Arc::default(),
+        })
+    }
+
+    /// Learns a vendor from its profile, or a newer profile of a known one.
+    ///
+    /// # Errors
+    /// [`CallError`]; another profile never replaces known root keys.
+    pub fn add_vendor(&self, text: &str) -> Result<AddVendorReply, CallError> {
+        let text = text.trim();
+        let bad = |code: &str, message: String, advice: &str| CallError::InvalidInput {
+            code: code.to_owned(),
+            message,
+            advice: Some(advice.to_owned()),
+        };
+        let (profile, keyset) = VendorProfile::verify(text).map_err(|e| {
+            bad(
+                "bad_profile",
+                format!("This is not a good vendor profile: {e}."),
+                "Get the file from the vendor again.",
+            )
+        })?;
+        let id = profile.iss.clone();
+        if !self.policy.allows(&id) {
+            return Err(CallError::NotPermitted {
+                message: format!(
+                    "The administrator's policy does not allow the vendor {id} on this computer."
+                ),
+                advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
+            });
+        }
+        crate::egress::check_server(&profile.server).map_err(|e| {
+            bad("insecure_server", format!("{e}."), "Get a current vendor profile from the vendor.")
+        })?;
+        let known = self.vendors.borrow().get(&id).cloned();
+        if let Some(known) = &known {
+            if known.profile.roots != profile.roots {
+                return Err(bad(
+                    "roots_differ",
+                    format!(
+                        "This profile names other root keys for {id} than the known ones. It was not taken."
+                    ),
+                    "If the vendor really changed its root keys, remove it first with `claviger vendor remove`; \
+                     otherwise do not trust where this file came from.",
+                ));
+            }
+            if profile.iat <= known.profile.iat {
+                let profile_keyset = profile.keyset.clone();
+                self.offer_keyset(known, &profile_keyset).ok();
+                return Ok(AddVendorReply { vendor: view(known), added: false });
+            }
+        }
+        self.state.write_profile(&id, text)?;
+        self.store.write_profile(&id, text)?;
+        let added = known.is_none();
+        let vendor = match known {
+            None => self.assemble(text, profile).map(Rc::new),
+            Some(old) => {
+                // The same keys under a new address: whatever runs on the old entry keeps its lock and its keyset.
+                let anchor = old.anchor.clone();
+                let keys = old.keys.borrow();
+                Some(Rc::new(Vendor {
+                    profile,
+                    anchor,
+                    keys: RefCell::new(Keys {
+                        in_force: keys.in_force.clone(),
+                        pending: keys.pending.clone(),
+                    }),
+                    record: RefCell::new(old.record.borrow().clone()),
+                    lock: old.lock.clone(),
+                }))
+            }
+        };
+        let vendor = vendor.ok_or_else(|| CallError::Internal {
+            message: "A verified profile could not be used.".to_owned(),
+            advice: None,
+        })?;
+        let first = vendor.profile.keyset.clone();
+        self.vendors.borrow_mut().insert(id.clone(), vendor.clone());
+        if keyset.number > vendor.keys.borrow().newest().number {
+            self.offer_keyset(&vendor, &first).ok();
+        }
+        tracing::info!(vendor = %id, added, "vendor profile taken");
+        self.announce();
+        Ok(AddVendorReply { vendor: view(&vendor), added })
+    }
+
+    /// Forgets a vendor without activations.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn remove_vendor(&self, id: &VendorId) -> Result<(), CallError> {
+        let vendor = self.vendor(id)?;
+        let in_use = !self.held(&vendor)?.is_empty();
+        if in_use || self.state.has_intents(id) || self.state.has_outbox(id) {
+            return Err(CallError::InvalidInput {
+                code: "vendor_in_use".to_owned(),
+                message: format!(
+                    "{} still has activations on this computer, or receipts that wait for its server.",
+                    vendor.profile.name
+                ),
+                advice: Some(
+                    "Deactivate its licenses first (`claviger license list`), then try again with the network on."
+                        .to_owned(),
+                ),
+            });
+        }
+        self.state.remove_vendor(id)?;
+        self.store.remove_vendor(id)?;
+        self.vendors.borrow_mut().remove(id);
+        tracing::info!(vendor = %id, "vendor removed");
+        self.announce();
+        Ok(())
+    }
+
+    /// Looks at a keyset that came along. A newer one waits until the certificates that it makes worthless were issued
+    /// anew, at most 30 days.
+    pub(super) fn offer_keyset(&self, vendor: &Rc<Vendor>, text: &str) -> Result<(), DocumentError> {
+        let mut anchor = vendor.anchor.clone();
+        let newest = vendor.keys.borrow().newest().clone();
+        anchor.least_keyset = newest.number;
+        let keyset = Keyset::verify(text, &anchor)?;
+        keyset.may_follow(&newest)?;
+        if keyset.number == newest.number {
+            return Ok(());
+        }
+        tracing::info!(vendor = %vendor.id(), number = keyset.number, "newer keyset");
+        {
+            let mut record = vendor.record.borrow_mut();
+            // The clock of an earlier keyset that waits goes on: a vendor that signs often must not put it off.
+            let since = record.pending.as_ref().map_or_else(|| self.now(), |p| p.since);
+            record.pending = Some(PendingKeyset { keyset: text.to_owned(), since });
+        }
+        vendor.keys.borrow_mut().pending = Some(keyset);
+        self.store_record(vendor);
+        self.apply_pending(vendor);
+        Ok(())
+    }
+
+    /// Puts a waiting keyset into force when no certificate held here loses by it, or when its time has come.
+    pub(super) fn apply_pending(&self, vendor: &Rc<Vendor>) {
+        let Some(pending) = vendor.record.borrow().pending.clone() else { return };
+        let due = pending.since.plus(PENDING_FOR) <= self.now();
+        if !due && self.loses_by_pending(vendor) {
+            return;
+        }
+        let Some(keyset) = vendor.keys.borrow().pending.clone() else { return };
+        if let Err(e) = self.store.write_keyset(vendor.id(), &pending.keyset) {
+            tracing::error!(error = %e, cause = %e.source, "the new keyset could not be stored; it will be tried again");
+            return;
+        }
+        tracing::info!(vendor = %vendor.id(), number = keyset.number, "keyset in force");
+        *vendor.keys.borrow_mut() = Keys { in_force: keyset, pending: None };
+        vendor.record.borrow_mut().pending = None;
+        self.store_record(vendor);
+        self.announce();
+    }
+
+    fn loses_by_pending(&self, vendor: &Rc<Vendor>) -> bool {
+        let Ok(found) = self.held(vendor) else { return true };
+        let keys = vendor.keys.borrow();
+        let Some(pending) = &keys.pending else { return false };
+        found.held.iter().any(|held| {
+            ActivationCertificate::verify(&held.text, &keys.in_force).is_ok()
+                && ActivationCertificate::verify(&held.text, pending).is_err()
+        })
+    }
+
+    /// Since when a keyset waits, and until when it may.
+    pub(super) fn pending_until(vendor: &Vendor) -> Option<claviger_protocol::clock::Timestamp> {
+        vendor.record.borrow().pending.as_ref().map(|p| p.since.plus(PENDING_FOR))
+    }
+
+    /// Stores what is remembered; what cannot be stored is still known until the daemon ends.
+    pub(super) fn store_record(&self, vendor: &Vendor) {
+        if let Err(e) = self.state.write_record(vendor.id(), &vendor.record.borrow()) {
+            tracing::error!(error = %e, cause = %e.source, "what is known about a vendor could not be stored");
+        }
+    }
+
+    /// Whose serial number that is, and its one spelling. Nothing is ever sent to find out.
+    pub(super) fn route(
+        &self,
+        typed: &str,
+        named: Option<&VendorId>,
+    ) -> Result<(Rc<Vendor>, Serial), CallError> {
+        if let Some(id) = named {
+            let vendor = self.vendor(id)?;
+            if !Serial::looks_native(typed, &vendor.profile.prefix)
+                && let Some(owner) =
+                    self.known_vendors().into_iter().find(|v| Serial::parse(typed, &v.profile.prefix).is_ok())
+            {
+                return Err(CallError::InvalidInput {
+                    code: "other_vendor".to_owned(),
+                    message: format!(
+                        "This serial number belongs to {}, not to {}.",
+                        owner.profile.name, vendor.profile.name
+                    ),
+                    advice: Some("Leave the vendor out: the serial number tells it.".to_owned()),
+                });
+            }
+            let serial = Serial::parse_any(typed, &vendor.profile.prefix)
+                .map_err(|e| mistyped("mistyped_serial", &e))?;
+            return Ok((vendor, serial));
+        }
+        let vendors = self.known_vendors();
+        let mut fitting: Vec<_> =
+            vendors.iter().filter(|v| Serial::looks_native(typed, &v.profile.prefix)).cloned().collect();
+        if fitting.len() > 1 {
+            // Vendors may share a prefix, or one may begin with another: the check symbols may still tell.
+            let exact: Vec<_> =
+                fitting.iter().filter(|v| Serial::parse(typed, &v.profile.prefix).is_ok()).cloned().collect();
+            if !exact.is_empty() {
+                fitting = exact;
+            }
+        }
+        match fitting.as_slice() {
+            [vendor] => {
+                let serial = Serial::parse(typed, &vendor.profile.prefix)
+                    .map_err(|e| mistyped("mistyped_serial", &e))?;
+                Ok((vendor.clone(), serial))
+            }
+            [] => {
+                // What no vendor could have issued is said at once.
+                Serial::foreign(typed).map_err(|e| mistyped("mistyped_serial", &e))?;
+                let (message, advice) = if vendors.is_empty() {
+                    (
+                        "No vendor is known on this computer yet.",
+                        "Add the vendor first with `claviger vendor add FILE`, with the profile that it ships.",
+                    )
+                } else {
+                    (
+                        "This serial number does not say which vendor it belongs to.",
+                        "Name the vendor with `--vendor ID`. It is sent to that vendor only.",
+                    )
+                };
+                Err(vendor_needed(message, advice, &vendors))
+            }
+            _ => Err(vendor_needed(
+                "Several vendors have serial numbers that begin like this one.",
+                "Name the vendor with `--vendor ID`. It is sent to that vendor only.",
+                &fitting,
+            )),
+        }
+    }
+}
+
+fn vendor_needed(message: &str, advice: &str, choices: &[Rc<Vendor>]) -> CallError {
+    CallError::VendorNeeded {
+        message: message.to_owned(),
+        advice: Some(advice.to_owned()),
+        choices: choices.iter().map(|v| v.id().to_string()).collect(),
+    }
+}
+
+/// A typed code that cannot be right; found before any network use.
+pub(super) fn mistyped(code: &str, error: &TypedCodeError) -> CallError {
+    let sentence = error.to_string();
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    CallError::InvalidInput {
+        code: code.to_owned(),
+        message: format!("{first}{}.", letters.as_str()),
+        advice: Some(
+            "Nothing was sent. Type it again as it stands in your purchase confirmation.".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,259 @@
+//! One client: reads its calls one after the other, checks what it may do, and answers.
+
+use std::io;
+use std::rc::Rc;
+
+use claviger_protocol::ipc::{
+    ActivateReply, CallError, DoctorReply, Empty, GetStatusReply, LicensesReply, ListVendorsReply,
+    MAX_CALL_FRAME, Method, Mode, RenameMachineReply, ShowMachineReply,
+};
+use serde::Serialize;
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+use zlink::Reply;
+
+use super::call::{Description, INFO, Parsed, RawCall, ServiceError, parse};
+use super::frame::{Local, write_all};
+use super::registry::{Doing, Seat};
+use crate::engine::Engine;
+use crate::platform::{Connection, Peer};
+
+/// A connected client.
+pub(super) struct Session {
+    engine: Rc<Engine>,
+    peer: Peer,
+    connection: Rc<Connection>,
+    calls: zlink::Connection<Local>,
+    seat: Rc<Seat>,
+}
+
+/// How a call wants its answer.
+#[derive(Clone, Copy)]
+struct Wish {
+    more: bool,
+    oneway: bool,
+}
+
+impl Session {
+    pub(super) fn new(engine: Rc<Engine>, peer: Peer, connection: Connection, seat: Seat) -> Self {
+        let connection = Rc::new(connection);
+        let seat = Rc::new(seat);
+        let calls = zlink::Connection::new(Local::new(connection.clone(), seat.clone()));
+        Self { engine, peer, connection, calls, seat }
+    }
+
+    /// Serves the client until it goes away or breaks the rules.
+    pub(super) async fn run(&mut self) {
+        if self.engine.mode() == Mode::User && !self.peer.is_owner() {
+            tracing::warn!(uid = self.peer.uid, "another user was turned away");
+            let _ = self.write(&ServiceError::PermissionDenied {}).await;
+            return;
+        }
+        loop {
+            self.seat.doing(Doing::Waiting);
+            let (wish, parsed) = match self.calls.receive_call::<RawCall>().await {
+                Ok((call, _fds)) => {
+                    let wish = Wish { more: call.more(), oneway: call.oneway() };
+                    (wish, parse(call.method()))
+                }
+                Err(zlink::Error::BufferOverflow) => {
+                    let _ = self.write(&too_large()).await;
+                    return;
+                }
+                Err(zlink::Error::Json(_)) => {
+                    let error = ServiceError::InvalidParameter { parameter: "call".to_owned() };
+                    let _ = self.write(&error).await;
+                    return;
+                }
+                Err(_) => return,
+            };
+            self.seat.doing(Doing::Working);
+            let sent = match parsed {
+                Ok(Parsed::Ours(method)) => self.answer(method, wish).await,
+                Ok(Parsed::Info) => self.last(wish, &INFO).await,
+                Ok(Parsed::Description(description)) => self.last(wish, &Description { description }).await,
+                Err(error) => self.error(wish, &error).await,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn may_change(&self) -> bool {
+        match (self.engine.mode(), self.engine.change_group()) {
+            (Mode::User, _) => self.peer.is_owner(),
+            (Mode::System, None) => true,
+            (Mode::System, Some(group)) => self.peer.is_administrator() || self.peer.is_in_group(group),
+        }
+    }
+
+    async fn answer(&mut self, method: Method, wish: Wish) -> io::Result<()> {
+        if changes(&method) && !self.may_change() {
+            let group = self.engine.change_group().unwrap_or_default();
+            let error = CallError::NotPermitted {
+                message: "The administrator keeps changes to licenses on this computer to a group of users."
+                    .to_owned(),
+                advice: Some(format!("Ask to become a member of the group “{group}”.")),
+            };
+            return self.error(wish, &error).await;
+        }
+        let engine = self.engine.clone();
+        match method {
+            Method::GetStatus {} => {
+                let status = engine.status(self.may_change());
+                self.last(wish, &GetStatusReply { status }).await
+            }
+            Method::ListVendors {} => {
+                self.last(wish, &ListVendorsReply { vendors: engine.list_vendors() }).await
+            }
+            Method::AddVendor { profile } => self.result(wish, engine.add_vendor(&profile)).await,
+            Method::RemoveVendor { vendor } => {
+                self.result(wish, engine.remove_vendor(&vendor).map(|()| Empty {})).await
+            }
+            Method::ListLicenses { vendor } => {
+                let licenses = engine.list_licenses(vendor.as_ref());
+                self.result(wish, licenses.map(|licenses| LicensesReply { licenses })).await
+            }
+            Method::Activate(call) => self.activate(call, wish).await,
+            Method::Deactivate { target } => {
+                let result = engine.deactivate(&target).await;
+                self.result(wish, result).await
+            }
+            Method::Refresh { vendor } => {
+                let licenses = engine.refresh(vendor.as_ref()).await;
+                self.result(wish, licenses.map(|licenses| LicensesReply { licenses })).await
+            }
+            Method::ShowMachine { vendor } => {
+                let machines = engine.show_machine(vendor.as_ref());
+                self.result(wish, machines.map(|machines| ShowMachineReply { machines })).await
+            }
+            Method::RenameMachine { device_name } => {
+                let renamed = engine.rename_machine(&device_name);
+                self.result(wish, renamed.map(|()| RenameMachineReply { device_name })).await
+            }
+            Method::Monitor {} => self.monitor(wish).await,
+            Method::Doctor {} => {
+                let findings = engine.doctor();
+                self.last(wish, &DoctorReply { findings }).await
+            }
+        }
+    }
+
+    async fn activate(&mut self, call: claviger_protocol::ipc::ActivateCall, wish: Wish) -> io::Result<()> {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let engine = self.engine.clone();
+        let work = engine.activate(
+            call,
+            Box::new(move |sentence| {
+                // Nobody listening is no reason to stop.
+                let _ = tell.send(sentence);
+            }),
+        );
+        let mut work = std::pin::pin!(work);
+        let result = loop {
+            tokio::select! {
+                biased;
+                Some(progress) = told.recv() => {
+                    if wish.more && !wish.oneway {
+                        let reply = ActivateReply { progress: Some(progress), license: None };
+                        self.write(&Reply::from(reply).set_continues(Some(true))).await?;
+                    }
+                }
+                result = &mut work => break result,
+            }
+        };
+        while let Ok(progress) = told.try_recv() {
+            if wish.more && !wish.oneway {
+                let reply = ActivateReply { progress: Some(progress), license: None };
+                self.write(&Reply::from(reply).set_continues(Some(true))).await?;
+            }
+        }
+        let reply = result.map(|license| ActivateReply { progress: None, license: Some(license) });
+        self.result(wish, reply).await
+    }
+
+    async fn monitor(&mut self, wish: Wish) -> io::Result<()> {
+        let mut changes = self.engine.changes();
+        let mut watch_peer = true;
+        loop {
+            changes.mark_unchanged();
+            let licenses = match self.engine.list_licenses(None) {
+                Ok(licenses) => licenses,
+                Err(error) => return self.error(wish, &error).await,
+            };
+            if !wish.more || wish.oneway {
+                return self.last(wish, &LicensesReply { licenses }).await;
+            }
+            self.seat.doing(Doing::Waiting);
+            self.write(&Reply::from(LicensesReply { licenses }).set_continues(Some(true))).await?;
+            self.seat.doing(Doing::Watching);
+            loop {
+                tokio::select! {
+                    changed = changes.changed() => {
+                        changed.map_err(io::Error::other)?;
+                        break;
+                    }
+                    ready = self.connection.ready(Interest::READABLE), if watch_peer => {
+                        if ready?.is_read_closed() {
+                            return Err(io::ErrorKind::ConnectionReset.into());
+                        }
+                        // The client says something while it listens: it is heard when the monitor ends.
+                        watch_peer = false;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn result<T: Serialize>(&self, wish: Wish, result: Result<T, CallError>) -> io::Result<()> {
+        match result {
+            Ok(reply) => self.last(wish, &reply).await,
+            Err(error) => self.error(wish, &error).await,
+        }
+    }
+
+    async fn last<T: Serialize>(&self, wish: Wish, reply: &T) -> io::Result<()> {
+        if wish.oneway { Ok(()) } else { self.write(&Reply::new(Some(reply))).await }
+    }
+
+    async fn error<E: Serialize>(&self, wish: Wish, error: &E) -> io::Result<()> {
+        if wish.oneway { Ok(()) } else { self.write(error).await }
+    }
+
+    /// Writes one frame. While the client does not take it, the connection can be spared.
+    async fn write<T: Serialize>(&self, message: &T) -> io::Result<()> {
+        let mut frame = serde_json::to_vec(message).map_err(io::Error::other)?;
+        frame.push(0);
+        self.seat.doing(Doing::Waiting);
+        let sent = write_all(&self.connection, &frame).await;
+        self.seat.doing(Doing::Working);
+        sent
+    }
+}
+
+/// What policy may keep to a group.
+fn changes(method: &Method) -> bool {
+    match method {
+        Method::AddVendor { .. }
+        | Method::RemoveVendor { .. }
+        | Method::Activate(_)
+        | Method::Deactivate { .. }
+        | Method::Refresh { .. }
+        | Method::RenameMachine { .. } => true,
+        Method::GetStatus {}
+        | Method::ListVendors {}
+        | Method::ListLicenses { .. }
+        | Method::ShowMachine { .. }
+        | Method::Monitor {}
+        | Method::Doctor {} => false,
+    }
+}
+
+fn too_large() -> CallError {
+    CallError::InvalidInput {
+        code: "frame_too_large".to_owned(),
+        message: format!("A call has at most {MAX_CALL_FRAME} bytes."),
+        advice: None,
+    }
+}

@@ -1,0 +1,350 @@
+//! The certificate store: what plug-ins read. One folder a vendor, one folder a product in it; the daemon alone
+//! writes here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use claviger_protocol::clock::Timestamp;
+use claviger_protocol::documents::{ActivationCertificate, Document, EndReason, Receipt};
+use claviger_protocol::ids::{ActivationId, DeviceName, ProductId, VendorId};
+use serde::{Deserialize, Serialize};
+
+use crate::fault;
+use crate::platform::{self, FileError, Visibility};
+
+const PROFILE: &str = "vendor.clvprofile";
+const KEYSET: &str = "keyset.jws";
+const SUNSET: &str = "sunset.jws";
+
+/// The store of one daemon.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why there is no certificate any more; for people, believed by nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedNote {
+    /// Why.
+    pub reason: EndReason,
+    /// When.
+    pub at: Timestamp,
+    /// The machine that took the seat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DeviceName>,
+}
+
+/// What the store says about the clock; see [`crate::highwater`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockFile {
+    /// The latest moment seen.
+    pub high_water: Timestamp,
+    /// Since when a clock that was set back is being tolerated.
+    pub grace_from: Option<Timestamp>,
+}
+
+/// The files of one activation.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Folders that hold a certificate.
+    pub certificates: BTreeSet<ProductId>,
+    /// Folders that hold a receipt.
+    pub receipts: BTreeSet<ProductId>,
+    /// Folders that hold a note.
+    pub notes: BTreeSet<ProductId>,
+}
+
+impl Store {
+    /// The store below this folder.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn vendor(&self, vendor: &VendorId) -> PathBuf {
+        self.root.join(vendor.as_str())
+    }
+
+    fn products(&self, vendor: &VendorId) -> PathBuf {
+        self.vendor(vendor).join("products")
+    }
+
+    fn product(&self, vendor: &VendorId, product: &ProductId) -> PathBuf {
+        self.products(vendor).join(product.as_str())
+    }
+
+    fn file(&self, vendor: &VendorId, product: &ProductId, id: ActivationId, kind: &str) -> PathBuf {
+        self.product(vendor, product).join(format!("{id}.{kind}"))
+    }
+
+    /// The vendors that have a folder.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn vendors(&self) -> Result<Vec<VendorId>, FileError> {
+        Ok(platform::list(&self.root)?.into_iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Reads a document of a vendor's folder as text.
+    fn text(&self, path: &Path, max: usize) -> Result<Option<String>, FileError> {
+        Ok(platform::read_bounded(path, max + 2)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The vendor's profile.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn profile(&self, vendor: &VendorId) -> Result<Option<String>, FileError> {
+        self.text(&self.vendor(vendor).join(PROFILE), claviger_protocol::documents::VendorProfile::MAX_LEN)
+    }
+
+    /// Stores the vendor's profile.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_profile(&self, vendor: &VendorId, text: &str) -> Result<(), FileError> {
+        self.write(&self.vendor(vendor).join(PROFILE), text.as_bytes())
+    }
+
+    /// The keyset in force, when it is newer than the profile's.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn keyset(&self, vendor: &VendorId) -> Result<Option<String>, FileError> {
+        self.text(&self.vendor(vendor).join(KEYSET), claviger_protocol::documents::Keyset::MAX_LEN)
+    }
+
+    /// Puts a keyset into force.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_keyset(&self, vendor: &VendorId, text: &str) -> Result<(), FileError> {
+        self.write(&self.vendor(vendor).join(KEYSET), text.as_bytes())
+    }
+
+    /// Where the keyset stands.
+    #[must_use]
+    pub fn keyset_path(&self, vendor: &VendorId) -> PathBuf {
+        self.vendor(vendor).join(KEYSET)
+    }
+
+    /// Stores the vendor's sunset; the same bytes again cost nothing.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_sunset(&self, vendor: &VendorId, text: &str) -> Result<(), FileError> {
+        let path = self.vendor(vendor).join(SUNSET);
+        if self.text(&path, claviger_protocol::documents::Sunset::MAX_LEN).ok().flatten().as_deref()
+            == Some(text)
+        {
+            return Ok(());
+        }
+        self.write(&path, text.as_bytes())
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> Result<(), FileError> {
+        platform::write_file(path, content, Visibility::Public)
+    }
+
+    /// Forgets a vendor's profile and keyset; activations stay.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn remove_vendor(&self, vendor: &VendorId) -> Result<(), FileError> {
+        let folder = self.vendor(vendor);
+        for name in [PROFILE, KEYSET, SUNSET] {
+            platform::remove_file(&folder.join(name))?;
+        }
+        if folder.is_dir() { platform::sync_dir(&folder) } else { Ok(()) }
+    }
+
+    /// Every activation that has any file here.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn activations(&self, vendor: &VendorId) -> Result<BTreeMap<ActivationId, Files>, FileError> {
+        let mut all: BTreeMap<ActivationId, Files> = BTreeMap::new();
+        let products = self.products(vendor);
+        for folder in platform::list(&products)? {
+            let Ok(product) = folder.parse::<ProductId>() else { continue };
+            for name in platform::list(&products.join(&folder))? {
+                let Some((id, kind)) = name.split_once('.') else { continue };
+                let Ok(id) = id.parse::<ActivationId>() else { continue };
+                let files = all.entry(id).or_default();
+                match kind {
+                    "cert" => files.certificates.insert(product.clone()),
+                    "receipt" => files.receipts.insert(product.clone()),
+                    "ended" => files.notes.insert(product.clone()),
+                    _ => continue,
+                };
+            }
+        }
+        Ok(all)
+    }
+
+    /// The text of a certificate in one product's folder; `None` when it is missing or not text of a possible size.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn certificate(
+        &self,
+        vendor: &VendorId,
+        product: &ProductId,
+        id: ActivationId,
+    ) -> Result<Option<String>, FileError> {
+        let path = self.file(vendor, product, id, "cert");
+        match self.text(&path, ActivationCertificate::MAX_LEN) {
+            Err(e) if e.code() == "damaged" => Ok(Some(String::new())),
+            other => other,
+        }
+    }
+
+    /// Puts a certificate into the folder of every product that it opens, and removes what said that it had ended.
+    ///
+    /// # Errors
+    /// [`FileError`]; what was written so far stays, and writing again completes it.
+    pub fn write_certificate(
+        &self,
+        certificate: &ActivationCertificate,
+        text: &str,
+    ) -> Result<(), FileError> {
+        let vendor = &certificate.iss;
+        for product in products_of(certificate) {
+            let path = self.file(vendor, product, certificate.jti, "cert");
+            let same = platform::read_bounded(&path, ActivationCertificate::MAX_LEN + 2)
+                .ok()
+                .flatten()
+                .is_some_and(|old| old == text.as_bytes());
+            if !same {
+                self.write(&path, text.as_bytes())?;
+            }
+            fault::point("between-product-copies");
+        }
+        for product in products_of(certificate) {
+            platform::remove_file(&self.file(vendor, product, certificate.jti, "ended"))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a receipt beside every copy of a certificate; from then on no new process is licensed by it.
+    ///
+    /// # Errors
+    /// [`FileError`]; doing it again completes it.
+    pub fn write_receipts(
+        &self,
+        vendor: &VendorId,
+        id: ActivationId,
+        folders: &BTreeSet<ProductId>,
+        text: &str,
+    ) -> Result<(), FileError> {
+        for product in folders {
+            let path = self.file(vendor, product, id, "receipt");
+            if !path.is_file() {
+                self.write(&path, text.as_bytes())?;
+            }
+            fault::point("between-receipts");
+        }
+        Ok(())
+    }
+
+    /// A receipt beside a certificate.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn receipt(
+        &self,
+        vendor: &VendorId,
+        product: &ProductId,
+        id: ActivationId,
+    ) -> Result<Option<String>, FileError> {
+        self.text(&self.file(vendor, product, id, "receipt"), Receipt::MAX_LEN)
+    }
+
+    /// Removes a receipt whose time has come.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn remove_receipt(
+        &self,
+        vendor: &VendorId,
+        product: &ProductId,
+        id: ActivationId,
+    ) -> Result<(), FileError> {
+        platform::remove_file(&self.file(vendor, product, id, "receipt"))
+    }
+
+    /// Notes why an activation ended in every folder that had its certificate.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_notes(
+        &self,
+        vendor: &VendorId,
+        id: ActivationId,
+        folders: &BTreeSet<ProductId>,
+        note: &EndedNote,
+    ) -> Result<(), FileError> {
+        let text = serde_json::to_vec(note).unwrap_or_default();
+        folders.iter().try_for_each(|product| self.write(&self.file(vendor, product, id, "ended"), &text))
+    }
+
+    /// Removes every copy of a certificate.
+    ///
+    /// # Errors
+    /// [`FileError`]; doing it again completes it.
+    pub fn remove_certificates(
+        &self,
+        vendor: &VendorId,
+        id: ActivationId,
+        folders: &BTreeSet<ProductId>,
+    ) -> Result<(), FileError> {
+        for product in folders {
+            platform::remove_file(&self.file(vendor, product, id, "cert"))?;
+            platform::sync_dir(&self.product(vendor, product))?;
+            fault::point("between-unlinks");
+        }
+        Ok(())
+    }
+
+    /// Removes temporaries of a crash.
+    pub fn clear_temporaries(&self) {
+        platform::clear_temporaries(&self.root);
+        for vendor in self.vendors().unwrap_or_default() {
+            platform::clear_temporaries(&self.vendor(&vendor));
+            let products = self.products(&vendor);
+            for folder in platform::list(&products).unwrap_or_default() {
+                platform::clear_temporaries(&products.join(folder));
+            }
+        }
+    }
+
+    fn clock_path(&self) -> PathBuf {
+        self.root.join("clock.json")
+    }
+
+    /// What is known about the clock; nothing, when the file is missing or damaged.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockFile> {
+        let bytes = platform::read_bounded(&self.clock_path(), 4096).ok().flatten()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Stores what is known about the clock.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_clock(&self, clock: ClockFile) -> Result<(), FileError> {
+        self.write(&self.clock_path(), &serde_json::to_vec(&clock).unwrap_or_default())
+    }
+}
+
+/// The products in whose folders a certificate lies: the licensed one and all that it opens.
+pub fn products_of(certificate: &ActivationCertificate) -> BTreeSet<&ProductId> {
+    certificate.opens.iter().chain([&certificate.product]).collect()
+}
