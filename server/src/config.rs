@@ -7,7 +7,8 @@
 //! DATA/sunset.jws            optional: the root-signed sunset
 //! DATA/keys/<kid>.key        issuing keys, readable by the server's user only
 //! DATA/admin-keys.json       hashes and scopes of the admin interface's keys
-//! DATA/security.db           the security log, a database of its own: backups leave it out
+//! DATA/security-log/         the security log, one file a day: backups leave it out
+//! DATA/retention.json        how long the security log keeps what, when it is not the default
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -65,9 +66,9 @@ impl DataDir {
         self.0.join("admin-keys.json")
     }
 
-    /// The security log.
+    /// The folder of the security log.
     #[must_use]
     pub fn security_log(&self) -> PathBuf {
-        self.0.join("security.db")
+        self.0.join("security-log")
     }
 }

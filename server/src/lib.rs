@@ -6,6 +6,7 @@
 //! | [`storage`] | the seam to the database, and SQLite behind it |
 //! | [`engine`] | what a request does to a license: pure decisions, and the one writer that commits them |
 //! | [`http`] | the routes under `/v1`, limits, and the listener |
+//! | [`licensing`] | what the commands and the admin interface do to licenses |
 //! | [`keys`] | root key file, issuing keys, keysets, vendor profile |
 //! | [`admin_keys`] | who may use the admin interface |
 //! | [`security_log`] | the only place that keeps IP addresses, and not for long |
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod fault;
 pub mod http;
 pub mod keys;
+pub mod licensing;
 pub mod metrics;
 pub mod security_log;
 pub mod storage;

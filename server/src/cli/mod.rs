@@ -3,9 +3,13 @@
 //! A command's file has `Args` (clap), and `run(args, &Output) -> Result<(), Failure>`. It is added to [`Command`] when
 //! it works, not before.
 
+mod common;
 mod init;
+mod license;
 mod output;
 mod passphrase;
+mod product;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,9 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Init(Box<init::Args>),
+    Serve(serve::Args),
+    Product(product::Args),
+    License(license::Args),
 }
 
 /// Runs the program.
@@ -44,6 +51,9 @@ pub fn main() -> ExitCode {
     let output = Output::new(cli.json);
     let done: Result<(), Failure> = match cli.command {
         Command::Init(args) => init::run(*args, output),
+        Command::Serve(args) => serve::run(&args, output),
+        Command::Product(args) => product::run(args, output),
+        Command::License(args) => license::run(args, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,1 +1,42 @@
-//! (being built)
+//! The HTTP interface: routes under `/v1`, what limits them, and the listener.
+
+mod app;
+mod exchange;
+mod issuer;
+mod limit;
+mod listener;
+mod problem;
+mod public;
+mod refusal;
+
+pub use app::{App, AppParts};
+pub use issuer::IssuerCell;
+pub use limit::FailedProofs;
+pub use listener::{Limits, Listener};
+pub use problem::ApiProblem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use claviger_protocol::http::{Problem, ProblemCode};
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    let v1 = Router::new()
+        .route("/activate", post(exchange::activate))
+        .route("/refresh", post(exchange::refresh))
+        .route("/deactivate", post(exchange::deactivate))
+        .route("/keyset", get(public::keyset))
+        .route("/manifest", get(public::manifest))
+        .route("/health", get(public::health));
+    Router::new()
+        .nest("/v1", v1)
+        .fallback(async || {
+            ApiProblem::from(Problem::new(ProblemCode::NotFound).detail(
+                "This server has no such page: its interface is described at /v1/openapi.json.",
+            ))
+        })
+        .method_not_allowed_fallback(async || ApiProblem::from(Problem::new(ProblemCode::MethodNotAllowed)))
+        .with_state(app)
+}

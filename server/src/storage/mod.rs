@@ -1,1 +1,130 @@
-//! (being built)
+//! The seam to the database. A store loads what a batch touches, lets it be decided in memory, and commits what
+//! changed; beside that it answers look-ups and does what the vendor's commands ask. SQLite is the embedded default;
+//! PostgreSQL implements the same trait and must pass the same tests ([`contract`]).
+
+pub mod admin;
+pub mod sqlite;
+
+#[cfg(test)]
+mod contract;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use claviger_protocol::ids::VendorId;
+use claviger_protocol::keys::PublicKey;
+use claviger_protocol::serial::Serial;
+
+use crate::config::DataDir;
+use crate::engine::{Touched, World};
+
+/// A future of a store: the trait is used as `dyn Store`.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Decides in memory about a batch.
+pub type Decide = Box<dyn FnOnce(&mut World) + Send>;
+
+/// What the server knows about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// Rises with every restore.
+    pub epoch: u64,
+    /// Rises with every change of products.
+    pub catalogue: u64,
+}
+
+/// A database of licenses.
+pub trait Store: admin::Admin + std::fmt::Debug + Send + Sync {
+    /// In one transaction: loads what is touched, lets `decide` change it, writes what changed, commits durably. When
+    /// this fails, nothing was stored.
+    fn batch(&self, touched: Touched, decide: Decide) -> Later<'_, ()>;
+
+    /// The unlock keys of these serial numbers, in their order.
+    fn unlock_keys<'a>(&'a self, serials: &'a [Serial]) -> Later<'a, Vec<Option<PublicKey>>>;
+
+    /// What the server knows about itself.
+    fn meta(&self) -> Later<'_, Meta>;
+}
+
+/// Why the database did not do it. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No space left.
+    #[error("the server's disk is full")]
+    Full,
+    /// Another process holds the database for too long.
+    #[error("the database is busy")]
+    Busy,
+    /// Nothing there yet.
+    #[error("there is no database at {0}: run `claviger-server init` first, or name the data folder with --data")]
+    Missing(std::path::PathBuf),
+    /// Made by a later version.
+    #[error("the database has schema {found}; this version knows {known}: update claviger-server")]
+    TooNew {
+        /// What it has.
+        found: i64,
+        /// What this version knows.
+        known: i64,
+    },
+    /// A row that cannot have been written by this program.
+    #[error("the database holds something unreadable in {0}: restore a backup")]
+    Corrupt(&'static str),
+    /// Anything else.
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+    /// The store was closed.
+    #[error("the database is closed")]
+    Gone,
+    /// What was asked for contradicts what is stored.
+    #[error("{0}")]
+    Conflict(String),
+    /// What was named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was given is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if let sqlx::Error::Database(database) = &error
+            && let Some(code) = database.code().and_then(|c| c.parse::<u32>().ok())
+        {
+            // SQLite's primary result codes; extended ones carry more in the upper bits.
+            match code & 0xff {
+                13 => return Self::Full,
+                5 | 6 => return Self::Busy,
+                _ => {}
+            }
+        }
+        Self::Database(error)
+    }
+}
+
+/// Makes the database of a new data folder.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when there is one already.
+pub async fn create(data: &DataDir, vendor: &VendorId) -> Result<(), StoreError> {
+    sqlite::SqliteStore::create(&data.database(), vendor).await
+}
+
+/// Opens the database of a data folder, migrating it forward if need be.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn open(data: &DataDir) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(sqlite::SqliteStore::open(&data.database()).await?))
+}
+
+/// Raises the epoch of a restored database, so that machines show their certificates again. Gives the new one.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn raise_epoch(data: &DataDir) -> Result<u64, StoreError> {
+    sqlite::SqliteStore::open(&data.database()).await?.raise_epoch().await
+}

@@ -1,0 +1,99 @@
+//! `claviger-server serve`: answers machines and administrators until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use claviger_protocol::clock::SystemClock;
+use ring::rand::SystemRandom;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::common::DataArg;
+use super::{Failure, FailureKind, Output};
+use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router};
+use crate::metrics::Metrics;
+use crate::{keys, storage};
+
+/// Serve activations over HTTP on this machine, or over HTTPS.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    data: DataArg,
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8717")]
+    listen: SocketAddr,
+    /// Write the address that was taken to this file.
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
+    /// Connections at once.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_connections: usize,
+    /// Allow the root key inside the data folder: for trying things out.
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
+    // Two threads answer; SQLite has its own. More would only take turns on the one writer.
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|e| environment("the runtime did not start", &e))?
+        .block_on(serve(args, output))
+}
+
+async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
+    let data = args.data.dir();
+    if !args.demo {
+        keys::refuse_root_key_inside(&data)?;
+    }
+    // Signals first: whoever reads the address may stop us at once.
+    let stop = stop_signal()?;
+    let (app, writer) = App::start(AppParts {
+        issuer: IssuerCell::load(&data)?,
+        store: storage::open(&data).await?,
+        clock: Arc::new(SystemClock),
+        rng: Arc::new(SystemRandom::new()),
+        metrics: Arc::new(Metrics::default()),
+        data,
+    })
+    .map_err(|_| Failure::new(FailureKind::Environment, "the system's random number generator failed"))?;
+    let socket = TcpListener::bind(args.listen).await.map_err(|e| {
+        environment(&format!("could not listen on {}", args.listen), &e)
+            .hint("another server may be using it: give another one with --listen, or port 0 for any")
+    })?;
+    let address = socket.local_addr().map_err(|e| environment("the socket has no address", &e))?;
+    if let Some(file) = &args.address_file {
+        keys::durable::write(file, format!("{address}\n").as_bytes(), 0o644)
+            .map_err(|e| environment(&format!("could not write {}", file.display()), &e))?;
+    }
+    let limits = Limits { connections: args.max_connections.max(1), ..Limits::default() };
+    output.say(format!("Listening on http://{address}."));
+    output.result(&serde_json::json!({ "listening": address, "url": format!("http://{address}") }));
+    tracing::info!(%address, "serving");
+    Listener { socket, tls: None, limits }.serve(router(Arc::clone(&app)), stop).await;
+    drop(app);
+    // What was decided is committed before the process ends.
+    let _ = tokio::time::timeout(limits.drain, writer).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn environment(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(FailureKind::Environment, format!("{what}: {error}"))
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let catch = |kind| signal(kind).map_err(|e| environment("signals cannot be caught", &e));
+    let (mut terminate, mut interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

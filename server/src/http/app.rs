@@ -1,0 +1,59 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use claviger_protocol::clock::Clock;
+use claviger_protocol::keys::PublicKey;
+use ring::rand::SecureRandom;
+
+use super::issuer::IssuerCell;
+use super::limit::FailedProofs;
+use crate::config::DataDir;
+use crate::engine::{Lookup, Writer};
+use crate::metrics::Metrics;
+use crate::storage::Store;
+
+/// What a server is made of.
+pub struct AppParts {
+    /// The data folder.
+    pub data: DataDir,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random number generator.
+    pub rng: Arc<dyn SecureRandom + Send + Sync>,
+    /// The issuing keys.
+    pub issuer: IssuerCell,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The state of a running server.
+pub struct App {
+    pub(super) parts: AppParts,
+    pub(super) writer: Writer,
+    pub(super) lookup: Lookup,
+    pub(super) failed_proofs: FailedProofs,
+    /// Verified against when a serial number is unknown, so that both failures take the same time.
+    pub(super) nobody: PublicKey,
+}
+
+impl App {
+    /// Starts the writer and the look-up on the current runtime. The second value ends when the writer has.
+    ///
+    /// # Errors
+    /// When the system's random number generator fails.
+    pub fn start(parts: AppParts) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), ring::error::Unspecified> {
+        let vendor = parts.issuer.get().vendor().clone();
+        let (writer, done) = Writer::start(
+            Arc::clone(&parts.store),
+            vendor,
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.metrics),
+        );
+        let lookup = Lookup::start(Arc::clone(&parts.store));
+        let nobody = claviger_protocol::keys::SigningKey::generate(parts.rng.as_ref())?.public();
+        Ok((Arc::new(Self { parts, writer, lookup, failed_proofs: FailedProofs::default(), nobody }), done))
+    }
+}

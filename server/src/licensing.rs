@@ -1,0 +1,290 @@
+//! What the vendor's commands and the admin interface do to licenses: one function each, so that both do the same.
+
+use claviger_protocol::clock::{DAY, Date, Timestamp};
+use claviger_protocol::documents::{LicenseKind, VendorProfile};
+use claviger_protocol::ids::ProductId;
+use claviger_protocol::keys::Sha256;
+use claviger_protocol::serial::{Serial, TypedCodeError};
+use claviger_protocol::unlock::{UnlockCode, unlock_key};
+use ring::rand::SecureRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::storage::admin::{Issued, LicenseChange, NewLicense, NewOrder, Product, Terms};
+use crate::storage::{Store, StoreError};
+
+/// Most licenses of one order.
+pub const MAX_COUNT: u32 = 1_000_000;
+/// Days of use after a subscription is paid for.
+pub const GRACE_DAYS: u32 = 14;
+/// Replacements without a receipt in a year.
+pub const REPLACEMENT_BUDGET: u32 = 6;
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum LicensingError {
+    /// The store says no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A serial number or code was mistyped.
+    #[error(transparent)]
+    Typed(#[from] TypedCodeError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// No randomness.
+    #[error("the system's random number generator failed")]
+    Random,
+}
+
+impl From<ring::error::Unspecified> for LicensingError {
+    fn from(_: ring::error::Unspecified) -> Self {
+        Self::Random
+    }
+}
+
+/// Licenses to be issued. Closed list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssueOrder {
+    /// The product or bundle: its id, or a unique ending of it.
+    pub product: String,
+    /// `perpetual`, `subscription` or `trial`.
+    #[schema(value_type = String)]
+    pub kind: LicenseKind,
+    /// On how many machines each may be active.
+    #[serde(default = "one")]
+    pub seats: u32,
+    /// Perpetual: the last release date covered, as `2027-01-31`; without it all releases are.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub updates_until: Option<Date>,
+    /// Subscription: the last day that is paid for.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub paid_through: Option<Date>,
+    /// Subscription: days of use after that.
+    #[serde(default)]
+    pub grace_days: Option<u32>,
+    /// Trial: days from the first activation.
+    #[serde(default)]
+    pub trial_days: Option<u32>,
+    /// Features that the licenses open, in the vendor's own words.
+    #[serde(default)]
+    pub entitlements: Vec<String>,
+    /// Replacements without a receipt in a year.
+    #[serde(default)]
+    pub replacement_budget: Option<u32>,
+    /// The shop's order: giving it again issues nothing again.
+    #[serde(default)]
+    pub order_id: Option<String>,
+    /// How many.
+    #[serde(default = "one")]
+    pub count: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// A license that was just issued. The code is never to be had again.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its unlock code.
+    pub code: UnlockCode,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub enum IssueOutcome {
+    /// These were issued.
+    Fresh(Vec<Fresh>),
+    /// The order had been issued before; its codes were shown then.
+    Before(Vec<Serial>),
+}
+
+/// The end of a day in UTC: what is paid through a day is paid until its last second.
+#[must_use]
+pub fn end_of(day: Date) -> Timestamp {
+    day.start().plus(DAY - 1)
+}
+
+/// Finds a product by its id, or by a unique ending of it (`synth` for `com.example.synth`), or by its name.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when none or several match.
+pub async fn find_product(store: &dyn Store, text: &str) -> Result<ProductId, StoreError> {
+    let products = store.products().await?;
+    if let Some(exact) = products.iter().find(|p| p.id.as_str() == text) {
+        return Ok(exact.id.clone());
+    }
+    let ending = format!(".{}", text.to_lowercase());
+    let found: Vec<&Product> = products
+        .iter()
+        .filter(|p| p.id.as_str().ends_with(&ending) || p.name.to_lowercase() == text.to_lowercase())
+        .collect();
+    match found[..] {
+        [one] => Ok(one.id.clone()),
+        [] => Err(StoreError::NotFound(format!(
+            "there is no product {text}: `claviger-server product list` names those there are"
+        ))),
+        _ => {
+            let ids: Vec<&str> = found.iter().map(|p| p.id.as_str()).collect();
+            Err(StoreError::Invalid(format!("“{text}” may be any of {}: give the whole id", ids.join(", "))))
+        }
+    }
+}
+
+impl IssueOrder {
+    /// The terms of its licenses, checked.
+    ///
+    /// # Errors
+    /// [`LicensingError::Invalid`] names what does not fit together.
+    pub fn terms(&self, product: ProductId) -> Result<Terms, LicensingError> {
+        let invalid = |text: &str| Err(LicensingError::Invalid(text.to_owned()));
+        match self.kind {
+            LicenseKind::Perpetual if self.paid_through.is_some() || self.trial_days.is_some() => {
+                return invalid("a perpetual license has neither a paid-through day nor trial days");
+            }
+            LicenseKind::Subscription if self.paid_through.is_none() => {
+                return invalid("a subscription needs the day through which it is paid");
+            }
+            LicenseKind::Subscription if self.trial_days.is_some() || self.updates_until.is_some() => {
+                return invalid("a subscription has neither trial days nor an end of updates");
+            }
+            LicenseKind::Trial if self.trial_days.is_none_or(|d| d == 0 || d > 3650) => {
+                return invalid("a trial needs 1 to 3650 trial days");
+            }
+            LicenseKind::Trial if self.paid_through.is_some() || self.updates_until.is_some() => {
+                return invalid("a trial has neither a paid-through day nor an end of updates");
+            }
+            LicenseKind::Other => {
+                return invalid("the kind must be perpetual, subscription or trial");
+            }
+            LicenseKind::Perpetual | LicenseKind::Subscription | LicenseKind::Trial => {}
+        }
+        if self.seats == 0 || self.seats > 100_000 {
+            return invalid("a license has 1 to 100,000 seats");
+        }
+        if self.count == 0 || self.count > MAX_COUNT {
+            return invalid("one order issues 1 to 1,000,000 licenses");
+        }
+        if self.grace_days.is_some_and(|d| d > 3650) {
+            return invalid("the days of grace are at most 3650");
+        }
+        check_entitlements(&self.entitlements)?;
+        check_order_id(self.order_id.as_deref())?;
+        Ok(Terms {
+            product,
+            kind: self.kind,
+            seats: self.seats,
+            updates_until: self.updates_until,
+            paid_through: self.paid_through.map(end_of),
+            grace_days: self.grace_days.unwrap_or(GRACE_DAYS),
+            trial_days: self.trial_days,
+            entitlements: self.entitlements.clone(),
+            replacement_budget: self.replacement_budget.unwrap_or(REPLACEMENT_BUDGET),
+        })
+    }
+}
+
+fn check_entitlements(entitlements: &[String]) -> Result<(), LicensingError> {
+    let fine = |e: &String| !e.is_empty() && e.len() <= 128 && !e.chars().any(char::is_control);
+    if entitlements.len() > 64 || !entitlements.iter().all(fine) {
+        return Err(LicensingError::Invalid(
+            "at most 64 entitlements, each of 1 to 128 bytes without control characters".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks an order id.
+///
+/// # Errors
+/// [`LicensingError::Invalid`].
+pub fn check_order_id(id: Option<&str>) -> Result<(), LicensingError> {
+    match id {
+        Some(id) if id.is_empty() || id.len() > 128 || id.chars().any(char::is_control) => {
+            Err(LicensingError::Invalid(
+                "an order id has 1 to 128 bytes and no control characters".to_owned(),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A batch of fresh licenses that is not stored yet: their codes can be brought to safety first, because they are
+/// never to be had again.
+pub struct Batch {
+    /// What will be stored.
+    licenses: Vec<NewLicense>,
+    order: Option<NewOrder>,
+    /// What the customers get.
+    pub fresh: Vec<Fresh>,
+}
+
+impl Batch {
+    /// Draws serial numbers and codes; `each` is called after each one.
+    ///
+    /// # Errors
+    /// [`LicensingError`].
+    pub fn draw(
+        profile: &VendorProfile,
+        order: &IssueOrder,
+        product: ProductId,
+        rng: &dyn SecureRandom,
+        mut each: impl FnMut(),
+    ) -> Result<Self, LicensingError> {
+        let terms = order.terms(product)?;
+        let count = usize::try_from(order.count).unwrap_or(usize::MAX);
+        let mut batch =
+            Self { licenses: Vec::with_capacity(count), order: None, fresh: Vec::with_capacity(count) };
+        for _ in 0..count {
+            let serial = Serial::random(&profile.prefix, rng)?;
+            let code = UnlockCode::random(rng)?;
+            batch.licenses.push(NewLicense {
+                unlock_key: unlock_key(&profile.iss, &serial, Some(&code)).public(),
+                serial: serial.clone(),
+                terms: terms.clone(),
+                order_id: order.order_id.clone(),
+            });
+            batch.fresh.push(Fresh { serial, code });
+            each();
+        }
+        if let Some(id) = &order.order_id {
+            let content = serde_json::json!([batch.licenses.first().map(|l| &l.terms), order.count]);
+            batch.order =
+                Some(NewOrder { id: id.clone(), content: Sha256::of(content.to_string().as_bytes()) });
+        }
+        Ok(batch)
+    }
+
+    /// Stores it, all or nothing.
+    ///
+    /// # Errors
+    /// [`LicensingError`].
+    pub async fn store(self, store: &dyn Store, now: Timestamp) -> Result<IssueOutcome, LicensingError> {
+        match store.issue(self.order, self.licenses, now).await? {
+            Issued::Now => Ok(IssueOutcome::Fresh(self.fresh)),
+            Issued::Before(serials) => Ok(IssueOutcome::Before(serials)),
+        }
+    }
+}
+
+/// Gives a license to a new owner: ends its activations and makes a new unlock code.
+///
+/// # Errors
+/// [`LicensingError`].
+pub async fn transfer(
+    store: &dyn Store,
+    profile: &VendorProfile,
+    serial: &Serial,
+    rng: &dyn SecureRandom,
+    now: Timestamp,
+) -> Result<(UnlockCode, u64), LicensingError> {
+    let code = UnlockCode::random(rng)?;
+    let key = unlock_key(&profile.iss, serial, Some(&code)).public();
+    let ended = store.change_license(serial.clone(), LicenseChange::Transfer(key), now).await?;
+    Ok((code, ended))
+}

@@ -1,0 +1,199 @@
+//! SQLite, embedded: one writing connection for the process (other processes wait for each other through the file),
+//! and reading ones beside it. WAL with synchronous=FULL: what was answered survives a power cut.
+
+mod admin;
+mod batch;
+mod migrate;
+mod rows;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use claviger_protocol::ids::VendorId;
+use claviger_protocol::keys::PublicKey;
+use claviger_protocol::serial::Serial;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, Transaction};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{Decide, Later, Meta, Store, StoreError};
+use crate::engine::{Touched, World};
+
+/// How long one process waits for another's transaction.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A database file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Slot,
+    reader: Slot,
+    lookup: Slot,
+}
+
+/// A connection that is opened anew when it failed.
+type Slot = Mutex<Option<SqliteConnection>>;
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        .foreign_keys(true)
+        .pragma("secure_delete", "ON")
+        .pragma("cache_size", "-4096")
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging()
+}
+
+impl SqliteStore {
+    /// Makes a new database.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the file exists.
+    pub async fn create(path: &Path, vendor: &VendorId) -> Result<(), StoreError> {
+        if path.exists() {
+            return Err(StoreError::Conflict(format!("there is a database at {} already", path.display())));
+        }
+        let mut connection = options(path).create_if_missing(true).connect().await?;
+        migrate::forward(&mut connection).await?;
+        sqlx::query("INSERT INTO meta (id, vendor, epoch, catalogue) VALUES (1, ?, 1, 0)")
+            .bind(vendor.as_str())
+            .execute(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Opens a database.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        let mut connection = options(path).connect().await?;
+        migrate::forward(&mut connection).await?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(Some(connection)),
+            reader: Mutex::new(None),
+            lookup: Mutex::new(None),
+        })
+    }
+
+    /// Raises the epoch: machines will show their certificates again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn raise_epoch(&self) -> Result<u64, StoreError> {
+        let mut slot = self.writing().await?;
+        let connection = slot.connection()?;
+        let epoch: i64 = sqlx::query("UPDATE meta SET epoch = epoch + 1 RETURNING epoch")
+            .fetch_one(connection)
+            .await?
+            .try_get(0)?;
+        u64::try_from(epoch).map_err(|_| StoreError::Corrupt("meta"))
+    }
+
+    async fn writing(&self) -> Result<Held<'_>, StoreError> {
+        Held::take(&self.writer, options(&self.path)).await
+    }
+
+    async fn reading(&self) -> Result<Held<'_>, StoreError> {
+        Held::take(&self.reader, options(&self.path).pragma("query_only", "ON")).await
+    }
+
+    async fn looking_up(&self) -> Result<Held<'_>, StoreError> {
+        Held::take(&self.lookup, options(&self.path).pragma("query_only", "ON")).await
+    }
+}
+
+/// A connection in use.
+struct Held<'a>(MutexGuard<'a, Option<SqliteConnection>>);
+
+impl<'a> Held<'a> {
+    async fn take(slot: &'a Slot, options: SqliteConnectOptions) -> Result<Self, StoreError> {
+        let mut held = slot.lock().await;
+        if held.is_none() {
+            *held = Some(options.connect().await?);
+        }
+        Ok(Self(held))
+    }
+
+    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        self.0.as_mut().ok_or(StoreError::Gone)
+    }
+
+    /// A transaction that takes the write lock at its start, so that it never has to give up in the middle.
+    async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        Ok(self.connection()?.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// After a failure that left the connection in doubt: the next user opens another one.
+    fn settle<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Database(error)) = &result
+            && !matches!(error, sqlx::Error::RowNotFound)
+        {
+            *self.0 = None;
+        }
+        result
+    }
+}
+
+impl Store for SqliteStore {
+    fn batch(&self, touched: Touched, decide: Decide) -> Later<'_, ()> {
+        Box::pin(async move {
+            let mut held = self.writing().await?;
+            let done = async {
+                let mut transaction = held.begin().await?;
+                let mut world = World::default();
+                batch::load(&mut transaction, &touched, &mut world).await?;
+                decide(&mut world);
+                batch::write(&mut transaction, &world).await?;
+                transaction.commit().await?;
+                Ok(())
+            }
+            .await;
+            held.settle(done)
+        })
+    }
+
+    fn unlock_keys<'a>(&'a self, serials: &'a [Serial]) -> Later<'a, Vec<Option<PublicKey>>> {
+        Box::pin(async move {
+            let mut held = self.looking_up().await?;
+            let json = rows::json_texts(serials.iter().map(Serial::as_str));
+            let found = sqlx::query(
+                "SELECT j.key, l.unlock_key FROM json_each(?1) j CROSS JOIN licenses l ON l.serial = j.value",
+            )
+            .bind(json)
+            .fetch_all(held.connection()?)
+            .await
+            .map_err(StoreError::from);
+            let mut keys = vec![None; serials.len()];
+            for row in held.settle(found)? {
+                let at = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+                if let Some(slot) = keys.get_mut(at) {
+                    *slot = Some(PublicKey(rows::array(&row, 1, "licenses")?));
+                }
+            }
+            Ok(keys)
+        })
+    }
+
+    fn meta(&self) -> Later<'_, Meta> {
+        Box::pin(async move {
+            let mut held = self.reading().await?;
+            let row = sqlx::query("SELECT vendor, epoch, catalogue FROM meta").fetch_one(held.connection()?).await?;
+            let vendor: String = row.try_get(0)?;
+            Ok(Meta {
+                vendor: VendorId::from_str(&vendor).map_err(|_| StoreError::Corrupt("meta"))?,
+                epoch: rows::unsigned(&row, 1, "meta")?,
+                catalogue: rows::unsigned(&row, 2, "meta")?,
+            })
+        })
+    }
+}
