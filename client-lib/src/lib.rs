@@ -24,19 +24,30 @@
 //! | `worker`, `daemon` | the one thread, and what it says to the daemon |
 //! | `platform` | everything that differs between operating systems |
 
+mod daemon;
 mod library;
 mod license;
 #[cfg(feature = "manager")]
 pub mod manager;
+#[cfg(not(feature = "manager"))]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "a plug-in uses three calls of it, on a thread of the library"
+)]
+mod manager;
 pub mod platform;
 mod store;
 mod trust;
 mod vendor;
 mod verdict;
+mod worker;
 
 pub use claviger_protocol as protocol;
 pub use claviger_protocol::status::Status;
 
+pub use daemon::{Event, Watch};
 pub use library::{Library, LibraryBuilder};
 pub use license::{License, Reason};
 pub use store::Scope;

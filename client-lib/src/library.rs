@@ -1,12 +1,14 @@
 //! One copy of the library in a process: where it looks, what it has opened, the clock it asks.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use claviger_protocol::clock::{Clock, SystemClock};
 
+use crate::daemon::News;
 use crate::platform::{self, Locality, Places};
 use crate::vendor::{ProfileError, Vendor, VendorShared};
+use crate::worker::Workers;
 
 /// A copy of the library. Plug-ins use the process's own through [`Vendor::compiled_in`]; tests and tools that look at
 /// several places make their own with [`Library::builder`].
@@ -20,6 +22,27 @@ pub(crate) struct LibraryShared {
     os_machine_id: OnceLock<String>,
     localities: Mutex<Option<Arc<Vec<Locality>>>>,
     vendors: Mutex<Vec<Arc<VendorShared>>>,
+    lease: Mutex<Weak<Lease>>,
+    pub(crate) workers: Workers,
+    pub(crate) news: News,
+}
+
+/// Held by every handle that a program has. When the last one is dropped, threads end.
+pub(crate) struct Lease(Weak<LibraryShared>);
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lease")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(library) = self.0.upgrade() {
+            library.news.close();
+            library.workers.close();
+        }
+    }
 }
 
 enum MachineIdSource {
@@ -62,16 +85,16 @@ impl Library {
         let profile = profile.trim();
         let known = self.lock().iter().find(|vendor| vendor.profile_text == profile).cloned();
         if let Some(shared) = known {
-            return Ok(Vendor(shared));
+            return Ok(Vendor::of(shared));
         }
         let made = Arc::new(VendorShared::new(self.0.clone(), profile)?);
         let mut vendors = self.lock();
         // Another thread may have been faster: there must be one state a product.
         if let Some(shared) = vendors.iter().find(|vendor| vendor.profile_text == profile) {
-            return Ok(Vendor(shared.clone()));
+            return Ok(Vendor::of(shared.clone()));
         }
         vendors.push(made.clone());
-        Ok(Vendor(made))
+        Ok(Vendor::of(made))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<VendorShared>>> {
@@ -104,11 +127,24 @@ impl LibraryBuilder {
             os_machine_id: OnceLock::new(),
             localities: Mutex::new(None),
             vendors: Mutex::new(Vec::new()),
+            lease: Mutex::new(Weak::new()),
+            workers: Workers::default(),
+            news: News::default(),
         }))
     }
 }
 
 impl LibraryShared {
+    /// What a handle holds to keep threads alive.
+    pub(crate) fn lease(self: &Arc<Self>) -> Arc<Lease> {
+        let mut known = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let lease = Arc::new(Lease(Arc::downgrade(self)));
+            *known = Arc::downgrade(&lease);
+            lease
+        })
+    }
+
     /// The operating system's machine id. Only success is remembered.
     pub(crate) fn os_machine_id(&self) -> Option<String> {
         match &self.machine {

@@ -1,6 +1,6 @@
 //! The handle of an opened product, and the state behind it that all its handles share.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use claviger_protocol::documents::ActivationCertificate;
 use claviger_protocol::ids::ProductId;
 use claviger_protocol::status::Status;
 
+use crate::library::Lease;
 use crate::store::Scope;
 use crate::vendor::VendorShared;
 use crate::verdict::Verdict;
@@ -23,6 +24,7 @@ pub(crate) struct ProductState {
     pub(crate) released: Option<Date>,
     status: AtomicU32,
     changes: AtomicU64,
+    looking: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -31,6 +33,15 @@ struct Inner {
     verdict: Arc<Verdict>,
     entitlements: Arc<Vec<String>>,
     pending_since: Option<Instant>,
+}
+
+/// Ends a look at a slow disk, however it ends.
+pub(crate) struct Looking(Arc<ProductState>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.looking.store(false, Ordering::Release);
+    }
 }
 
 impl ProductState {
@@ -45,6 +56,7 @@ impl ProductState {
             released,
             status: AtomicU32::new(Status::Unknown.number()),
             changes: AtomicU64::new(0),
+            looking: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
     }
@@ -52,6 +64,38 @@ impl ProductState {
     #[inline]
     pub(crate) fn number(&self) -> u32 {
         self.status.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(crate) fn status(&self) -> Status {
+        let number = self.number();
+        if number == Status::Licensed.number() {
+            return Status::Licensed;
+        }
+        if number == Status::Pending.number() {
+            return self.pending();
+        }
+        Status::from_number(number).unwrap_or(Status::Internal)
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Begins a look at a slow disk, unless one is under way.
+    pub(crate) fn begin_look(self: &Arc<Self>) -> Option<Looking> {
+        (!self.looking.swap(true, Ordering::AcqRel)).then(|| Looking(self.clone()))
+    }
+
+    /// Marks a disk as being waited for, if nothing was known before.
+    pub(crate) fn wait_for_disk(&self) {
+        let mut inner = self.lock();
+        if self.number() == Status::Unknown.number() {
+            inner.verdict = Arc::new(Verdict::plain(Status::Pending));
+            inner.pending_since = Some(Instant::now());
+            self.status.store(Status::Pending.number(), Ordering::Release);
+            self.changes.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Whether a license was found here: nothing takes it away before the process ends.
@@ -69,7 +113,7 @@ impl ProductState {
     pub(crate) fn publish(&self, verdict: Verdict) -> bool {
         let mut inner = self.lock();
         let settled = self.is_settled();
-        if settled && (!verdict.status.is_licensed() || verdict.status == Status::Pending) {
+        if settled && !verdict.status.is_licensed() {
             return false;
         }
         let mut entitlements: Vec<String> = if settled { inner.entitlements.to_vec() } else { Vec::new() };
@@ -83,12 +127,7 @@ impl ProductState {
         let changed = inner.verdict.status != verdict.status
             || inner.verdict.certificate != verdict.certificate
             || *inner.entitlements != entitlements;
-        // A second look at a disk that still hangs does not begin the 30 seconds again.
-        if verdict.status == Status::Pending {
-            inner.pending_since.get_or_insert_with(Instant::now);
-        } else {
-            inner.pending_since = None;
-        }
+        inner.pending_since = None;
         self.status.store(verdict.status.number(), Ordering::Release);
         inner.verdict = Arc::new(verdict);
         inner.entitlements = Arc::new(entitlements);
@@ -118,6 +157,9 @@ impl ProductState {
 pub struct License {
     pub(crate) state: Arc<ProductState>,
     pub(crate) vendor: Arc<VendorShared>,
+    /// Threads end when the last handle lets go of it.
+    #[expect(dead_code, reason = "held, never read")]
+    pub(crate) lease: Option<Arc<Lease>>,
 }
 
 /// Why a product has the status it has.
@@ -137,14 +179,7 @@ impl License {
     #[must_use]
     #[inline]
     pub fn status(&self) -> Status {
-        let number = self.state.number();
-        if number == Status::Licensed.number() {
-            return Status::Licensed;
-        }
-        if number == Status::Pending.number() {
-            return self.state.pending();
-        }
-        Status::from_number(number).unwrap_or(Status::Internal)
+        self.state.status()
     }
 
     /// The product.
@@ -215,7 +250,12 @@ impl License {
     /// A counter that rises with every change of status, certificate or entitlements: one atomic load.
     #[must_use]
     pub fn changes(&self) -> u64 {
-        self.state.changes.load(Ordering::Acquire)
+        self.state.changes()
+    }
+
+    /// A handle that does not keep threads alive, for work on those threads.
+    pub(crate) fn unleased(&self) -> Self {
+        Self { state: self.state.clone(), vendor: self.vendor.clone(), lease: None }
     }
 
     /// Reads the files again. A license is never taken away by it in a running process; one that has come is noticed.

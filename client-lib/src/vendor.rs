@@ -1,23 +1,24 @@
 //! A vendor as compiled into a plug-in, and the opening of its products.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use claviger_protocol::clock::Date;
 use claviger_protocol::documents::{DocumentError, TrustAnchor};
 use claviger_protocol::ids::{InvalidId, MachineId, ProductId, VendorId};
 use claviger_protocol::status::Status;
 
-use crate::library::{Library, LibraryShared};
+use crate::library::{Lease, Library, LibraryShared};
 use crate::license::{License, ProductState};
-use crate::platform::{ReadError, StorePlace};
+use crate::platform::{Locality, ReadError, StorePlace};
 use crate::store;
 use crate::trust::TrustKeeper;
 use crate::verdict::{self, Question, Verdict};
+use crate::worker::{Kind, PATIENCE};
 
 /// A vendor. Cheap to clone; all handles of one profile in a process share what was learnt.
 #[derive(Clone, Debug)]
-pub struct Vendor(pub(crate) Arc<VendorShared>);
+pub struct Vendor(pub(crate) Arc<VendorShared>, Arc<Lease>);
 
 /// The text compiled in is not a vendor profile.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,11 @@ pub(crate) struct VendorShared {
 }
 
 impl Vendor {
+    pub(crate) fn of(shared: Arc<VendorShared>) -> Self {
+        let lease = shared.library.lease();
+        Self(shared, lease)
+    }
+
     /// The vendor whose profile (the text of its `.clvprofile`) is compiled into this program. Its signatures are not
     /// checked here: whoever could change the text could change the check.
     ///
@@ -100,7 +106,7 @@ impl Vendor {
         if !state.is_settled() {
             self.0.look(&state, false);
         }
-        Ok(License { state, vendor: self.0.clone() })
+        Ok(License { state, vendor: self.0.clone(), lease: Some(self.1.clone()) })
     }
 }
 
@@ -131,11 +137,42 @@ impl VendorShared {
         Some(*self.machine.get_or_init(|| derived))
     }
 
-    /// Finds out about a product and publishes it.
-    pub(crate) fn look(&self, state: &ProductState, again: bool) {
-        let places: Vec<(usize, &StorePlace)> = self.library.places.stores.iter().enumerate().collect();
-        let verdict = self.judge(&places, state, again);
-        state.publish(verdict);
+    /// Finds out about a product and publishes it. Stores on disks that may hang are read by a helper, which is waited
+    /// for briefly; until it has answered, the product is pending.
+    pub(crate) fn look(self: &Arc<Self>, state: &Arc<ProductState>, again: bool) {
+        let localities = self.library.localities(again);
+        let places = self.library.places.stores.iter().enumerate();
+        let near: Vec<_> =
+            places.filter(|(index, _)| localities.get(*index) == Some(&Locality::Local)).collect();
+        let all_near = near.len() == self.library.places.stores.len();
+        let verdict = self.judge(&near, state, again);
+        if all_near || verdict.status.is_licensed() {
+            state.publish(verdict);
+            return;
+        }
+        let Some(looking) = state.begin_look() else { return };
+        let done = Arc::new((Mutex::new(false), Condvar::new()));
+        let (vendor, product, finished) = (self.clone(), state.clone(), done.clone());
+        let stuck = self.library.workers.is_stuck(Kind::Disk);
+        let submitted = self.library.workers.submit(
+            Kind::Disk,
+            Box::new(move || {
+                let _looking = looking;
+                let places: Vec<_> = vendor.library.places.stores.iter().enumerate().collect();
+                product.publish(vendor.judge(&places, &product, again));
+                *finished.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                finished.1.notify_all();
+            }),
+        );
+        if submitted.is_err() {
+            state.publish(Verdict::plain(Status::StateUnreachable));
+            return;
+        }
+        if !stuck {
+            let waiting = done.0.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(done.1.wait_timeout_while(waiting, PATIENCE, |finished| !*finished));
+        }
+        state.wait_for_disk();
     }
 
     /// Reads what `places` have about a product and weighs it.

@@ -68,6 +68,12 @@ impl Endpoint {
         Self { path: Path::new(SYSTEM_RUN).join(SOCKET), scope: Scope::System }
     }
 
+    /// The daemon behind a socket of [`Places`].
+    pub(crate) fn at(path: PathBuf) -> Self {
+        let scope = if path == Self::system().path { Scope::System } else { Scope::User };
+        Self { path, scope }
+    }
+
     fn user() -> Result<Self, ManagerError> {
         let system = Self::system();
         let path = Places::of_process().sockets.into_iter().find(|path| *path != system.path);

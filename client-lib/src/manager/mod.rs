@@ -52,6 +52,11 @@ impl Manager {
         Ok(Self { stream, reader: frame::Reader::default(), peer })
     }
 
+    /// A second handle of the socket: shutting it down ends a call that waits.
+    pub(crate) fn stopper(&self) -> std::io::Result<UnixStream> {
+        self.stream.try_clone()
+    }
+
     /// The daemon's process, as the kernel knows it. `None` where the kernel does not tell.
     #[must_use]
     pub fn peer_pid(&self) -> Option<u32> {

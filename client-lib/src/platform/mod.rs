@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{FileIdentity, list, locality, os_machine_id, read, read_with_identity, sandboxed};
+pub(crate) use linux::{
+    FileIdentity, Thread, list, locality, os_machine_id, read, read_with_identity, sandboxed,
+};
 
 /// Where a process of this user finds the stores and the daemons, in the order in which they are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
