@@ -15,14 +15,16 @@ use crate::storage::{self, Store, StoreError};
 /// Names the data folder.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArg {
-    /// The server's data folder.
-    #[arg(long, value_name = "DIR")]
-    pub(super) data: PathBuf,
+    /// The server's data folder; needed, at whatever place in the command.
+    // Not `required`: clap has no global arguments that are.
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
 }
 
 impl DataArg {
-    pub(super) fn dir(&self) -> DataDir {
-        DataDir::new(&self.data)
+    pub(super) fn dir(&self) -> Result<DataDir, Failure> {
+        let missing = || Failure::new(FailureKind::Usage, "name the server's data folder with --data DIR");
+        self.data.as_ref().map(DataDir::new).ok_or_else(missing)
     }
 }
 
@@ -36,8 +38,9 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) async fn open(data: &DataArg) -> Result<Self, Failure> {
-        let files = PublicFiles::load(&data.dir())?;
-        let store = storage::open(&data.dir()).await?;
+        let data = data.dir()?;
+        let files = PublicFiles::load(&data)?;
+        let store = storage::open(&data).await?;
         Ok(Self { profile: files.profile, store })
     }
 

@@ -103,7 +103,7 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     }
     let public = install::create(&data, &roots, &wish, &passphrase, SystemClock.now(), &SystemRandom::new())
         .map_err(|e| failure(&e))?;
-    create_database(&data)?;
+    create_database(&data, &public.profile.iss)?;
     install::finish(&data).map_err(|e| failure(&e))?;
 
     let active = roots.join("root-active.clvroot");
@@ -122,8 +122,14 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn create_database(_data: &DataDir) -> Result<(), Failure> {
-    Ok(())
+/// Makes the database, unless an interrupted init has made it already.
+fn create_database(data: &DataDir, vendor: &VendorId) -> Result<(), Failure> {
+    super::common::block_on(async {
+        match crate::storage::create(data, vendor).await {
+            Ok(()) | Err(crate::storage::StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    })
 }
 
 fn report(
@@ -155,7 +161,7 @@ fn report(
         profile.iss
     ));
     output
-        .say(format_args!("  claviger-server license issue --data {folder} {}.synth --seats 3", profile.iss));
+        .say(format_args!("  claviger-server license issue --data {folder} --product {}.synth --seats 3", profile.iss));
     output.say(format_args!("  claviger-server serve --data {folder}"));
 }
 

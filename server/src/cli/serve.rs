@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 }
 
 async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
-    let data = args.data.dir();
+    let data = args.data.dir()?;
     if !args.demo {
         keys::refuse_root_key_inside(&data)?;
     }
@@ -58,7 +58,7 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
         store: storage::open(&data).await?,
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRandom::new()),
-        metrics: Arc::new(Metrics::default()),
+        metrics: Arc::new(Metrics::new(Arc::default())),
         data,
     })
     .map_err(|_| Failure::new(FailureKind::Environment, "the system's random number generator failed"))?;

@@ -330,7 +330,7 @@ mod tests {
         clock.0.store(START + 10 + 7 * DAY - 1, Ordering::SeqCst);
         log.flush();
         assert!(whole_log(&data).contains("203.0.113.77"));
-        clock.0.store(START + 3_600 + 7 * DAY, Ordering::SeqCst);
+        clock.0.store(START + 2 * 3_600 + 7 * DAY, Ordering::SeqCst);
         log.flush();
         let text = whole_log(&data);
         assert!(!text.contains("203.0.113.77") && text.contains("\"203.0.113.0\",\"cut\":true"), "{text}");

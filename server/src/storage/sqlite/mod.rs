@@ -57,14 +57,19 @@ impl SqliteStore {
         if path.exists() {
             return Err(StoreError::Conflict(format!("there is a database at {} already", path.display())));
         }
-        let mut connection = options(path).create_if_missing(true).connect().await?;
+        // Made beside its place, so that an interruption leaves no half database there.
+        let making = path.with_extension("db.new");
+        let _ = std::fs::remove_file(&making);
+        let made = options(&making).journal_mode(SqliteJournalMode::Delete).create_if_missing(true);
+        let mut connection = made.connect().await?;
         migrate::forward(&mut connection).await?;
         sqlx::query("INSERT INTO meta (id, vendor, epoch, catalogue) VALUES (1, ?, 1, 0)")
             .bind(vendor.as_str())
             .execute(&mut connection)
             .await?;
         connection.close().await?;
-        Ok(())
+        crate::keys::durable::publish_new(&making, path)
+            .map_err(|e| StoreError::Conflict(format!("the database could not be put in place: {e}")))
     }
 
     /// Opens a database.
