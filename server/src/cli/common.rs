@@ -88,10 +88,6 @@ impl From<LicensingError> for Failure {
 
 impl From<KeysError> for Failure {
     fn from(error: KeysError) -> Self {
-        let kind = match &error {
-            KeysError::NotInitialised { .. } => FailureKind::NotFound,
-            _ => FailureKind::Environment,
-        };
-        Self::from_error(kind, &error)
+        super::init::failure(&error)
     }
 }

@@ -3,8 +3,10 @@
 //! A command's file has `Args` (clap), and `run(args, &Output) -> Result<(), Failure>`. It is added to [`Command`] when
 //! it works, not before.
 
+mod activation;
 mod common;
 mod init;
+mod keys;
 mod license;
 mod output;
 mod passphrase;
@@ -34,8 +36,10 @@ pub struct Cli {
 enum Command {
     Init(Box<init::Args>),
     Serve(serve::Args),
+    Keys(keys::Args),
     Product(product::Args),
     License(license::Args),
+    Activation(activation::Args),
 }
 
 /// Runs the program.
@@ -52,8 +56,10 @@ pub fn main() -> ExitCode {
     let done: Result<(), Failure> = match cli.command {
         Command::Init(args) => init::run(*args, output),
         Command::Serve(args) => serve::run(&args, output),
+        Command::Keys(args) => keys::run(args, output),
         Command::Product(args) => product::run(args, output),
         Command::License(args) => license::run(args, output),
+        Command::Activation(args) => activation::run(args, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
