@@ -25,3 +25,4 @@ pub mod metrics;
 pub mod security_log;
 pub mod storage;
 pub mod tls;
+pub mod views;

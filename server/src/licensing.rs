@@ -288,3 +288,165 @@ pub async fn transfer(
     let ended = store.change_license(serial.clone(), LicenseChange::Transfer(key), now).await?;
     Ok((code, ended))
 }
+
+/// A row of a shop's existing serial numbers.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRow {
+    /// The serial number, as the shop writes it.
+    pub serial: String,
+    /// Its unlock code; without one the serial number proves itself.
+    #[serde(default)]
+    pub unlock_code: Option<String>,
+    /// The shop's order.
+    #[serde(default)]
+    pub order_id: Option<String>,
+}
+
+/// What is wrong with a row of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RowError {
+    /// The row, counted as its reader counts.
+    pub line: u64,
+    /// What is wrong.
+    pub error: String,
+}
+
+/// Codes shorter than this can be guessed in a reasonable time.
+const SHORT_CODE: usize = 12;
+
+/// Rows that were checked and can be stored.
+#[derive(Debug)]
+pub struct Import {
+    licenses: Vec<NewLicense>,
+    /// Rows whose proof can be guessed: a short code, or none.
+    pub guessable: usize,
+}
+
+impl Import {
+    /// Checks all rows, against each other and against what is stored.
+    ///
+    /// # Errors
+    /// Every row that is wrong, by line; the inner error is for failures that have nothing to do with a row.
+    pub async fn check(
+        store: &dyn Store,
+        profile: &VendorProfile,
+        terms: &Terms,
+        rows: &[(u64, ImportRow)],
+    ) -> Result<Result<Self, Vec<RowError>>, LicensingError> {
+        let mut import = Self { licenses: Vec::with_capacity(rows.len()), guessable: 0 };
+        let mut errors = Vec::new();
+        let mut lines: std::collections::HashMap<Serial, u64> = std::collections::HashMap::new();
+        for (line, row) in rows {
+            match import_row(profile, terms, row) {
+                Ok((license, guessable)) => {
+                    if let Some(first) = lines.insert(license.serial.clone(), *line) {
+                        let error = format!("the serial number {} stands on line {first} already", license.serial);
+                        errors.push(RowError { line: *line, error });
+                    }
+                    import.guessable += usize::from(guessable);
+                    import.licenses.push(license);
+                }
+                Err(error) => errors.push(RowError { line: *line, error: error.to_string() }),
+            }
+        }
+        let serials = import.licenses.iter().map(|l| l.serial.clone()).collect();
+        for known in store.existing(serials).await? {
+            let line = lines.get(&known).copied().unwrap_or(0);
+            errors.push(RowError { line, error: format!("the serial number {known} exists already") });
+        }
+        errors.sort_by_key(|e| e.line);
+        Ok(if errors.is_empty() { Ok(import) } else { Err(errors) })
+    }
+
+    /// How many licenses it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.licenses.len()
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.licenses.is_empty()
+    }
+
+    /// Stores it, all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn store(self, store: &dyn Store, now: Timestamp) -> Result<usize, StoreError> {
+        let count = self.licenses.len();
+        store.issue(None, self.licenses, now).await?;
+        Ok(count)
+    }
+}
+
+fn import_row(
+    profile: &VendorProfile,
+    terms: &Terms,
+    row: &ImportRow,
+) -> Result<(NewLicense, bool), LicensingError> {
+    let serial = Serial::parse_any(&row.serial, &profile.prefix)?;
+    let text = row.unlock_code.as_deref().map(str::trim).filter(|t| !t.is_empty());
+    let code = text.map(|t| UnlockCode::parse(t, &serial)).transpose()?;
+    let order_id = row.order_id.as_deref().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
+    check_order_id(order_id.as_deref())?;
+    let guessable = code.as_ref().is_none_or(|c| c.reveal().len() < SHORT_CODE);
+    let unlock_key = unlock_key(&profile.iss, &serial, code.as_ref()).public();
+    Ok((NewLicense { serial, unlock_key, terms: terms.clone(), order_id }, guessable))
+}
+
+/// What a renewal changes. Closed list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Renewal {
+    /// Subscription: the new last day that is paid for.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub paid_through: Option<Date>,
+    /// Perpetual: the new last release date covered.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub updates_until: Option<Date>,
+    /// Machines that it may be active on.
+    #[serde(default)]
+    pub seats: Option<u32>,
+    /// Lost machines that may be replaced in a year.
+    #[serde(default)]
+    pub replacement_budget: Option<u32>,
+}
+
+/// Checks a renewal against the license.
+///
+/// # Errors
+/// [`LicensingError`].
+pub async fn renewal(
+    store: &dyn Store,
+    serial: &Serial,
+    wanted: &Renewal,
+) -> Result<LicenseChange, LicensingError> {
+    let invalid = |text: &str| Err(LicensingError::Invalid(text.to_owned()));
+    let listed = store
+        .license(serial.clone())
+        .await?
+        .ok_or_else(|| StoreError::NotFound(format!("there is no license {serial}")))?;
+    if *wanted == Renewal::default() {
+        return invalid("nothing would change");
+    }
+    if wanted.paid_through.is_some() && listed.license.kind != LicenseKind::Subscription {
+        return invalid("only a subscription has a paid-through day");
+    }
+    if wanted.updates_until.is_some() && listed.license.kind != LicenseKind::Perpetual {
+        return invalid("only a perpetual license has an end of updates");
+    }
+    if wanted.seats.is_some_and(|s| s == 0 || s > 100_000) {
+        return invalid("a license has 1 to 100,000 seats");
+    }
+    Ok(LicenseChange::Renew {
+        paid_through: wanted.paid_through.map(end_of),
+        updates_until: wanted.updates_until,
+        seats: wanted.seats,
+        replacement_budget: wanted.replacement_budget,
+    })
+}

@@ -173,10 +173,13 @@ impl Written {
 
     fn keep(mut self, count: usize, output: Output) -> Result<(), Failure> {
         self.kept = true;
-        durable::publish_new(&self.temporary, &self.path).map_err(|e| {
+        // A hard link never replaces a file that appeared meanwhile, and leaves the codes where they are if it fails.
+        let named = std::fs::hard_link(&self.temporary, &self.path).and_then(|()| durable::sync_parent(&self.path));
+        named.map_err(|e| {
             Failure::new(FailureKind::Environment, format!("could not name the file of codes: {e}"))
                 .hint(format!("the licenses are issued; their codes are in {}", self.temporary.display()))
         })?;
+        let _ = std::fs::remove_file(&self.temporary);
         output.say(format!("Issued {count} licenses; serial numbers and unlock codes are in {}.", self.path.display()));
         output.result(&serde_json::json!({ "issued": count, "csv": self.path }));
         Ok(())

@@ -1,11 +1,14 @@
 //! `claviger-server license`: issue licenses and change them.
 
+mod change;
+mod import;
 mod issue;
+mod list;
 
 use super::common::{DataArg, Shop, block_on};
 use super::{Failure, Output};
 
-/// Issue, list and change licenses.
+/// Issue, import, list and change licenses.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -17,14 +20,51 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Issue(Box<issue::Args>),
+    Import(Box<import::Args>),
+    List(list::Args),
+    /// Show a license, its machines and its history.
+    Show {
+        /// The serial number.
+        serial: String,
+    },
+    /// Suspend a license: its machines learn it at their next contact; seats stay taken.
+    Suspend {
+        /// The serial number.
+        serial: String,
+    },
+    /// Resume a suspended license.
+    Resume {
+        /// The serial number.
+        serial: String,
+    },
+    /// Revoke a license for ever.
+    Revoke {
+        /// The serial number.
+        serial: String,
+    },
+    /// Give a license to a new owner: makes a new unlock code and ends all activations.
+    Transfer {
+        /// The serial number.
+        serial: String,
+    },
+    Renew(change::RenewArgs),
 }
 
 /// Runs the command.
 pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
+    use crate::engine::model::LicenseState::{Active, Revoked, Suspended};
     block_on(async {
         let shop = Shop::open(&args.data).await?;
         match args.command {
             Command::Issue(args) => issue::run(&shop, &args, output).await,
+            Command::Import(args) => import::run(&shop, &args, output).await,
+            Command::List(args) => list::run(&shop, args, output).await,
+            Command::Show { serial } => list::show(&shop, &serial, output).await,
+            Command::Suspend { serial } => change::state(&shop, &serial, Suspended, output).await,
+            Command::Resume { serial } => change::state(&shop, &serial, Active, output).await,
+            Command::Revoke { serial } => change::state(&shop, &serial, Revoked, output).await,
+            Command::Transfer { serial } => change::transfer(&shop, &serial, output).await,
+            Command::Renew(args) => change::renew(&shop, &args, output).await,
         }
     })
 }
