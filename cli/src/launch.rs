@@ -21,7 +21,9 @@ pub(crate) const UNIT: &str = "clavigerd.service";
 /// How long a daemon may take until it answers; it needs a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long another daemon, started at the same time, may take after ours has made way for it.
-const RACE: Duration = Duration::from_secs(1);
+const RACE: Duration = Duration::from_secs(5);
+/// How a daemon ends that has found another one at work.
+const ANOTHER_RUNS: i32 = 3;
 
 /// Starts the daemon and waits until it answers; says how it was started.
 ///
@@ -104,7 +106,8 @@ fn wait(
         match event {
             Ok(found) => {
                 status = Some(found);
-                deadline = deadline.min(Instant::now() + RACE);
+                let race = if found.code() == Some(ANOTHER_RUNS) { RACE } else { Duration::ZERO };
+                deadline = deadline.min(Instant::now() + race);
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }

@@ -139,10 +139,10 @@ fn a_daemon_that_is_missing_or_ends_at_once_is_explained() {
     assert_eq!((ran.code, &ran.json()["error"]["code"]), (12, &json!("daemon_not_installed")));
 
     let home = Home::new();
-    let program = beside(&home, Some("#!/bin/sh\necho \"the disk is made of cheese\" >&2\nexit 3\n"));
+    let program = beside(&home, Some("#!/bin/sh\necho \"the disk is made of cheese\" >&2\nexit 4\n"));
     let ran = Ran::of(home.command_of(&program, &["vendor", "list"]).output().unwrap());
     assert_eq!(ran.code, 12);
-    assert!(ran.err.contains("Error: The daemon ended at once (exit status: 3)."), "{}", ran.err);
+    assert!(ran.err.contains("Error: The daemon ended at once (exit status: 4)."), "{}", ran.err);
     assert!(ran.err.contains("  because: the disk is made of cheese\n"), "{}", ran.err);
     let log = home.path().join("log/daemon.log");
     assert_eq!(log.metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -56,8 +56,7 @@ fn write(
     }
     let file = format!("{name}.1");
     let path = folder.join(&file);
-    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    std::fs::write(&path, page(command.name(name))?)
+    std::fs::write(&path, page(command.name(name.to_owned()))?)
         .map_err(|e| Failure::storage(format!("{} cannot be written", path.display()), &e))?;
     written.push(file);
     Ok(())
