@@ -254,7 +254,8 @@ impl License {
     }
 
     /// A handle that does not keep threads alive, for work on those threads.
-    pub(crate) fn unleased(&self) -> Self {
+    #[must_use]
+    pub fn unleased(&self) -> Self {
         Self { state: self.state.clone(), vendor: self.vendor.clone(), lease: None }
     }
 
