@@ -45,6 +45,11 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    #[cfg(feature = "fault-points")]
+    if std::env::args().nth(1).as_deref() == Some("--list-fault-points") {
+        crate::fault::POINTS.iter().for_each(|point| Output::new(false).say(point));
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -53,6 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let output = Output::new(cli.json);
+    start_log();
     let done: Result<(), Failure> = match cli.command {
         Command::Init(args) => init::run(*args, output),
         Command::Serve(args) => serve::run(&args, output),
@@ -65,4 +71,16 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),
     }
+}
+
+/// Logs go to standard error; `CLAVIGER_LOG` says how much, in tracing's filter syntax.
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("CLAVIGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    // Somebody may have set a subscriber already (tests do); theirs stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init();
 }

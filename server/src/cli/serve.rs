@@ -12,7 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::common::DataArg;
 use super::{Failure, FailureKind, Output};
 use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router};
+use crate::admin_keys::AdminKeys;
 use crate::metrics::Metrics;
+use crate::security_log::SecurityLog;
 use crate::{keys, storage};
 
 /// Serve activations over HTTP on this machine, or over HTTPS.
@@ -26,6 +28,15 @@ pub(super) struct Args {
     /// Write the address that was taken to this file.
     #[arg(long, value_name = "FILE")]
     address_file: Option<PathBuf>,
+    /// The certificate chain for HTTPS, in PEM; read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve Prometheus metrics on this address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
     /// Connections at once.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_connections: usize,
@@ -53,34 +64,68 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
     }
     // Signals first: whoever reads the address may stop us at once.
     let stop = stop_signal()?;
+    let clock = Arc::new(SystemClock);
+    let environment_error = |e: &dyn std::error::Error| Failure::from_error(FailureKind::Environment, e);
+    let security_log =
+        SecurityLog::open(&data, Arc::<SystemClock>::clone(&clock)).map_err(|e| environment_error(&e))?;
+    let metrics = Arc::new(Metrics::new(security_log.dropped()));
     let (app, writer) = App::start(AppParts {
         issuer: IssuerCell::load(&data)?,
         store: storage::open(&data).await?,
-        clock: Arc::new(SystemClock),
+        clock,
         rng: Arc::new(SystemRandom::new()),
-        metrics: Arc::new(Metrics::new(Arc::default())),
-        data,
+        metrics: Arc::clone(&metrics),
+        security_log: security_log.clone(),
+        admin_keys: AdminKeys::load(&data).map_err(|e| environment_error(&e))?,
     })
     .map_err(|_| Failure::new(FailureKind::Environment, "the system's random number generator failed"))?;
-    let socket = TcpListener::bind(args.listen).await.map_err(|e| {
-        environment(&format!("could not listen on {}", args.listen), &e)
-            .hint("another server may be using it: give another one with --listen, or port 0 for any")
-    })?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(crate::tls::acceptor(cert, key).map_err(|e| environment_error(&e))?),
+        _ => None,
+    };
+    if tls.is_none() && !args.listen.ip().is_loopback() {
+        output.warn("warning: this address is not loopback, and nothing is encrypted: daemons refuse http:// there. \
+                     Give --tls-cert and --tls-key, or put a TLS proxy in front.");
+    }
+    let socket = bind(args.listen, "--listen").await?;
     let address = socket.local_addr().map_err(|e| environment("the socket has no address", &e))?;
+    let metrics_address = serve_metrics(args, metrics).await?;
     if let Some(file) = &args.address_file {
         keys::durable::write(file, format!("{address}\n").as_bytes(), 0o644)
             .map_err(|e| environment(&format!("could not write {}", file.display()), &e))?;
     }
     let limits = Limits { connections: args.max_connections.max(1), ..Limits::default() };
-    output.say(format!("Listening on http://{address}."));
-    output.result(&serde_json::json!({ "listening": address, "url": format!("http://{address}") }));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    output.say(format!("Listening on {scheme}://{address}."));
+    if let Some(metrics) = metrics_address {
+        output.say(format!("Metrics on http://{metrics}/metrics."));
+    }
+    output.result(&serde_json::json!({
+        "listening": address, "url": format!("{scheme}://{address}"), "metrics": metrics_address,
+    }));
     tracing::info!(%address, "serving");
-    Listener { socket, tls: None, limits }.serve(router(Arc::clone(&app)), stop).await;
+    Listener { socket, tls, limits }.serve(router(Arc::clone(&app)), stop).await;
     drop(app);
     // What was decided is committed before the process ends.
     let _ = tokio::time::timeout(limits.drain, writer).await;
+    security_log.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| {
+        environment(&format!("could not listen on {address}"), &e)
+            .hint(format!("another server may be using it: give another one with {flag}, or port 0 for any"))
+    })
+}
+
+async fn serve_metrics(args: &Args, metrics: Arc<Metrics>) -> Result<Option<SocketAddr>, Failure> {
+    let Some(address) = args.metrics_listen else { return Ok(None) };
+    let socket = bind(address, "--metrics-listen").await?;
+    let address = socket.local_addr().map_err(|e| environment("the socket has no address", &e))?;
+    tokio::spawn(crate::metrics::serve(socket, metrics));
+    Ok(Some(address))
 }
 
 fn environment(what: &str, error: &std::io::Error) -> Failure {

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use claviger_protocol::clock::Clock;
+use claviger_protocol::ids::ActivationId;
 use claviger_protocol::keys::PublicKey;
+use claviger_protocol::serial::Serial;
 use ring::rand::SecureRandom;
 
+use super::exchange::Peer;
 use super::issuer::IssuerCell;
 use super::limit::FailedProofs;
-use crate::config::DataDir;
+use crate::admin_keys::AdminKeys;
 use crate::engine::{Lookup, Writer};
 use crate::metrics::Metrics;
+use crate::security_log::{Entry, SecurityLog};
 use crate::storage::Store;
 
 /// What a server is made of.
 pub struct AppParts {
-    /// The data folder.
-    pub data: DataDir,
     /// The database.
     pub store: Arc<dyn Store>,
     /// The clock.
@@ -27,6 +29,10 @@ pub struct AppParts {
     pub issuer: IssuerCell,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Where addresses go.
+    pub security_log: SecurityLog,
+    /// Who may use the admin interface.
+    pub admin_keys: AdminKeys,
 }
 
 /// The state of a running server.
@@ -55,5 +61,23 @@ impl App {
         let lookup = Lookup::start(Arc::clone(&parts.store));
         let nobody = claviger_protocol::keys::SigningKey::generate(parts.rng.as_ref())?.public();
         Ok((Arc::new(Self { parts, writer, lookup, failed_proofs: FailedProofs::default(), nobody }), done))
+    }
+
+    /// Notes where something came from: the only use that is made of an address.
+    pub(super) fn log(
+        &self,
+        peer: Option<Peer>,
+        what: &'static str,
+        serial: Option<&Serial>,
+        activation: Option<ActivationId>,
+    ) {
+        let Some(peer) = peer else { return };
+        self.parts.security_log.record(Entry {
+            at: self.parts.clock.now(),
+            address: peer.0.ip(),
+            what,
+            serial: serial.map(|s| s.as_str().to_owned()),
+            activation,
+        });
     }
 }

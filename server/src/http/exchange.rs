@@ -37,7 +37,7 @@ const FEW: usize = 8;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// `POST /v1/activate`
 pub(super) async fn activate(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
@@ -64,6 +64,14 @@ enum Route {
 impl Route {
     const fn name(self) -> &'static str {
         match self {
+            Self::Activate => "/v1/activate",
+            Self::Refresh => "/v1/refresh",
+            Self::Deactivate => "/v1/deactivate",
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
             Self::Activate => "activate",
             Self::Refresh => "refresh",
             Self::Deactivate => "deactivate",
@@ -82,7 +90,8 @@ impl Route {
 async fn exchange(app: Arc<App>, route: Route, request: HttpRequest<Body>) -> Response {
     let started = Instant::now();
     let peer = request.extensions().get::<Peer>().copied();
-    let response = match answer(&app, route, peer, request.into_body()).await {
+    let outcome = answer(&app, route, peer, request.into_body()).await;
+    let response = match outcome {
         Ok(body) => {
             fault::point("before-answer");
             let mut response = body.into_response();
@@ -108,7 +117,7 @@ async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Resu
     drop(body);
     if Route::of(&request.order) != route {
         return Err(Problem::new(ProblemCode::BadRequest)
-            .detail(format!("This path answers “{}” requests; the signed request asks for something else.", route.name()))
+            .detail(format!("This path answers “{}” requests; the signed request asks for something else.", route.word()))
             .into());
     }
     let now = app.parts.clock.now();
@@ -123,8 +132,19 @@ async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Resu
     let command = prepare(app, &issuer, request, device.clone(), hash, peer).await?;
     let decision = app.writer.decide(command).await?;
     match decision {
-        Decision::Answer(claims) => Ok(signed(&issuer, *claims, hash, device)),
-        Decision::Refused(refused) => Err(refusal::problem(refused, serial.as_ref())),
+        Decision::Answer(claims) => {
+            let activation = match &claims.outcome {
+                Claimed::Activated(certificate) => Some(certificate.jti),
+                Claimed::Refreshed(_) | Claimed::Deactivated => None,
+            };
+            app.log(peer, route.word(), serial.as_ref(), activation);
+            Ok(signed(&issuer, *claims, hash, device))
+        }
+        Decision::Refused(refused) => {
+            let problem = refusal::problem(refused, serial.as_ref());
+            app.log(peer, problem.code().code(), serial.as_ref(), None);
+            Err(problem)
+        }
     }
 }
 
@@ -203,15 +223,20 @@ fn prove(
 fn failed_proof(app: &App, serial: &Serial, peer: Option<Peer>) -> ApiProblem {
     let now = app.parts.clock.now();
     let address = peer.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |p| p.0.ip());
+    // The serial number as it was sent: whoever guesses is seen guessing.
+    app.log(peer, ProblemCode::ProofRefused.code(), Some(serial), None);
     match app.failed_proofs.failed(serial.as_str(), address, now) {
         None => Problem::new(ProblemCode::ProofRefused)
             .detail("Check the serial number and the unlock code against the purchase confirmation.")
             .into(),
-        Some(seconds) => ApiProblem::from(
+        Some(seconds) => {
+            app.parts.metrics.rate_limited();
+            ApiProblem::from(
             Problem::new(ProblemCode::RateLimited)
                 .detail(format!("Check the unlock code, and try again in {seconds} seconds.")),
         )
-        .retry_after(seconds),
+        .retry_after(seconds)
+        }
     }
 }
 
