@@ -149,6 +149,12 @@ impl From<Date> for String {
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;
+
+    /// Microseconds since 1970, for what must rise even twice within a second. A clock that knows whole seconds only
+    /// gives those.
+    fn now_micros(&self) -> i64 {
+        self.now().0.saturating_mul(1_000_000)
+    }
 }
 
 /// The system's clock: the only place that asks for it.
@@ -156,13 +162,17 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the seam that the ban points to")]
     fn now(&self) -> Timestamp {
+        Timestamp(self.now_micros().div_euclid(1_000_000))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the seam that the ban points to")]
+    fn now_micros(&self) -> i64 {
         use std::time::{SystemTime, UNIX_EPOCH};
-        let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+        let micros = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
         match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(after) => Timestamp(seconds(after)),
-            Err(before) => Timestamp(-seconds(before.duration())),
+            Ok(after) => micros(after),
+            Err(before) => -micros(before.duration()),
         }
     }
 }

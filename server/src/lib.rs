@@ -9,11 +9,13 @@
 //! | [`licensing`] | what the commands and the admin interface do to licenses |
 //! | [`keys`] | root key file, issuing keys, keysets, vendor profile |
 //! | [`admin_keys`] | who may use the admin interface |
+//! | [`archive`] | backup and restore |
 //! | [`security_log`] | the only place that keeps IP addresses, and not for long |
 //! | [`metrics`], [`tls`] | Prometheus text; certificates for HTTPS |
 //! | [`cli`] | one file a command |
 
 pub mod admin_keys;
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod engine;
