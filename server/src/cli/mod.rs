@@ -4,6 +4,8 @@
 //! it works, not before.
 
 mod activation;
+mod admin_key;
+mod backup;
 mod common;
 mod init;
 mod keys;
@@ -11,7 +13,10 @@ mod license;
 mod output;
 mod passphrase;
 mod product;
+mod restore;
+mod retention;
 mod serve;
+mod vendor_profile;
 
 use std::process::ExitCode;
 
@@ -37,6 +42,11 @@ enum Command {
     Init(Box<init::Args>),
     Serve(serve::Args),
     Keys(keys::Args),
+    AdminKey(admin_key::Args),
+    VendorProfile(vendor_profile::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Retention(retention::Args),
     Product(product::Args),
     License(license::Args),
     Activation(activation::Args),
@@ -63,6 +73,11 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(*args, output),
         Command::Serve(args) => serve::run(&args, output),
         Command::Keys(args) => keys::run(args, output),
+        Command::AdminKey(args) => admin_key::run(&args, output),
+        Command::VendorProfile(args) => vendor_profile::run(args, output),
+        Command::Backup(args) => backup::run(&args, output),
+        Command::Restore(args) => restore::run(&args, output),
+        Command::Retention(args) => retention::run(&args, output),
         Command::Product(args) => product::run(args, output),
         Command::License(args) => license::run(args, output),
         Command::Activation(args) => activation::run(args, output),
