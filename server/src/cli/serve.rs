@@ -69,9 +69,10 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
     let security_log =
         SecurityLog::open(&data, Arc::<SystemClock>::clone(&clock)).map_err(|e| environment_error(&e))?;
     let metrics = Arc::new(Metrics::new(security_log.dropped()));
+    let store = storage::open(&data).await?;
     let (app, writer) = App::start(AppParts {
         issuer: IssuerCell::load(&data)?,
-        store: storage::open(&data).await?,
+        store: Arc::clone(&store),
         clock,
         rng: Arc::new(SystemRandom::new()),
         metrics: Arc::clone(&metrics),
@@ -108,6 +109,7 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
     drop(app);
     // What was decided is committed before the process ends.
     let _ = tokio::time::timeout(limits.drain, writer).await;
+    store.close().await?;
     security_log.close();
     tracing::info!("stopped");
     Ok(())

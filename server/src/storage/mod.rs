@@ -47,6 +47,9 @@ pub trait Store: admin::Admin + std::fmt::Debug + Send + Sync {
 
     /// What the server knows about itself.
     fn meta(&self) -> Later<'_, Meta>;
+
+    /// Closes all connections, so that nothing is left beside the database's file.
+    fn close(&self) -> Later<'_, ()>;
 }
 
 /// Why the database did not do it. Nothing was changed.

@@ -201,4 +201,16 @@ impl Store for SqliteStore {
             })
         })
     }
+
+    fn close(&self) -> Later<'_, ()> {
+        Box::pin(async move {
+            // The writer last: who closes last moves the write-ahead log into the file.
+            for slot in [&self.reader, &self.lookup, &self.writer] {
+                if let Some(connection) = slot.lock().await.take() {
+                    connection.close().await?;
+                }
+            }
+            Ok(())
+        })
+    }
 }
