@@ -19,7 +19,7 @@ use crate::fault;
 use crate::state::Intent;
 
 /// Tells the person what is being done.
-pub(crate) type Progress = Box<dyn Fn(String)>;
+pub type Progress = Box<dyn Fn(String)>;
 
 /// What came of sending an intent.
 pub(super) enum Settled {

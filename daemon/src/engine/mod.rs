@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use activate::Progress;
 use claviger_protocol::clock::{Clock, Timestamp};
 use claviger_protocol::documents::{EndReason, Keyset, TrustAnchor, VendorProfile};
 use claviger_protocol::ids::{DeviceName, VendorId};

@@ -24,7 +24,13 @@ pub(super) struct Bounded {
     seat: Rc<Seat>,
     pending: usize,
     large: bool,
+    /// Read from the socket and not handed on yet: `zlink` asks for 256 bytes at a time.
+    ahead: Vec<u8>,
+    taken: usize,
 }
+
+/// Bytes read from a socket at once; held only while there are any.
+const AHEAD: usize = 8 * 1024;
 
 impl std::fmt::Debug for Bounded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -38,7 +44,14 @@ pub(super) struct Writing(Rc<Connection>);
 
 impl Local {
     pub(super) fn new(connection: Rc<Connection>, seat: Rc<Seat>) -> Self {
-        let read = Bounded { connection: connection.clone(), seat, pending: 0, large: false };
+        let read = Bounded {
+            connection: connection.clone(),
+            seat,
+            pending: 0,
+            large: false,
+            ahead: Vec::new(),
+            taken: 0,
+        };
         Self { read, write: Writing(connection) }
     }
 }
@@ -54,13 +67,18 @@ impl socket::Socket for Local {
 
 impl socket::ReadHalf for Bounded {
     async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<socket::ReadResult> {
-        let count = loop {
-            self.connection.readable().await?;
-            match self.connection.try_read(buf) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                other => break other?,
-            }
-        };
+        if self.taken == self.ahead.len() {
+            self.fill().await?;
+        }
+        let rest = &self.ahead[self.taken..];
+        let count = rest.len().min(buf.len());
+        buf[..count].copy_from_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken == self.ahead.len() {
+            // An idle connection costs no buffer.
+            self.ahead = Vec::new();
+            self.taken = 0;
+        }
         let read = &buf[..count];
         // The longest frame in these bytes: the one that was begun, and the one that goes on.
         let first = read.iter().position(|b| *b == 0);
@@ -77,6 +95,25 @@ impl socket::ReadHalf for Bounded {
             self.seat.large(large);
         }
         Ok(socket::ReadResult::new(count))
+    }
+}
+
+impl Bounded {
+    async fn fill(&mut self) -> io::Result<()> {
+        loop {
+            self.connection.readable().await?;
+            // Made only now: waiting must not cost memory.
+            let mut chunk = vec![0; AHEAD];
+            match self.connection.try_read(&mut chunk) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                read => {
+                    chunk.truncate(read?);
+                    self.ahead = chunk;
+                    self.taken = 0;
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 
