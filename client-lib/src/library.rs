@@ -15,6 +15,8 @@ use crate::worker::Workers;
 #[derive(Clone, Debug)]
 pub struct Library(pub(crate) Arc<LibraryShared>);
 
+static PROCESS: Mutex<Option<Library>> = Mutex::new(None);
+
 pub(crate) struct LibraryShared {
     pub(crate) places: Places,
     pub(crate) clock: Arc<dyn Clock>,
@@ -67,8 +69,17 @@ impl Library {
     /// The process's own copy: fixed places, or those below `CLAVIGER_HOME`.
     #[must_use]
     pub fn of_process() -> Self {
-        static PROCESS: OnceLock<Library> = OnceLock::new();
-        PROCESS.get_or_init(|| Self::builder(Places::of_process()).build()).clone()
+        let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        process.get_or_insert_with(|| Self::builder(Places::of_process()).build()).clone()
+    }
+
+    /// Frees what the process's own copy knows; for the moment at which its code is unloaded. Open handles live on.
+    pub fn forget_process() {
+        let process = PROCESS.try_lock().ok().and_then(|mut process| process.take());
+        if let Some(library) = process {
+            // Vendors and the library hold each other.
+            drop(std::mem::take(&mut *library.lock()));
+        }
     }
 
     /// A copy that looks at `places`.

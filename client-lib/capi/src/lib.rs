@@ -7,6 +7,7 @@
 mod gate;
 mod license;
 mod news;
+mod unload;
 mod vendor;
 
 pub use license::*;

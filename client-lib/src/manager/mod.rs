@@ -1,7 +1,8 @@
 //! A blocking Varlink client of the daemon, for the command line and the window. A plug-in does not need it: it reads
 //! files. No path of a file travels over the socket, and nothing that the peer says is believed beyond its bounds.
 //!
-//! ```no_run
+#![cfg_attr(feature = "manager", doc = "```no_run")]
+#![cfg_attr(not(feature = "manager"), doc = "```ignore")]
 //! use claviger_client::manager::{Endpoint, Manager};
 //! let mut daemon = Manager::connect(&Endpoint::find()?)?;
 //! println!("clavigerd {} is running", daemon.status()?.version);

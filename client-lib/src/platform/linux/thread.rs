@@ -129,7 +129,10 @@ mod tests {
         let thread = Thread::start(Box::new(|| panic!("on purpose"))).unwrap();
         assert!(thread.end(Duration::from_secs(5)));
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let thread = Thread::start(Box::new(move || drop(stopped.recv()))).unwrap();
+        let thread = Thread::start(Box::new(move || {
+            let _ = stopped.recv();
+        }))
+        .unwrap();
         let begun = Instant::now();
         assert!(!thread.end(Duration::from_millis(5)));
         assert!(begun.elapsed() < Duration::from_millis(500));
