@@ -1,5 +1,5 @@
 //! Starting this user's daemon: through systemd where its unit is installed, otherwise by the documented spawn, which is
-//! `clavigerd` from beside this program or from `PATH`, in a session of its own, its output in the log.
+//! `clavigerd` from beside this program or from `PATH`, in a session of its own, silent but for its log.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RACE: Duration = Duration::from_secs(5);
 /// How a daemon ends that has found another one at work.
 const ANOTHER_RUNS: i32 = 3;
+/// How a daemon ends that cannot write to its folders.
+const NO_FOLDERS: i32 = 4;
+/// How a daemon ends that cannot listen.
+const NO_SOCKET: i32 = 5;
 
 /// Starts the daemon and waits until it answers; says how it was started.
 ///
@@ -37,15 +41,13 @@ pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
     let program = find()?;
     let log = logs::file(endpoint).ok_or(ManagerError::NoPlace)?;
     let begun = log.metadata().map_or(0, |found| found.len());
-    let out = logs::open(&log)?;
-    let errors = out.try_clone().map_err(|e| Failure::storage("The daemon's log cannot be written", &e))?;
     let this = std::env::current_exe().map_err(|e| {
         Failure::new(Exit::Daemon, "daemon_not_started", "this program cannot find itself").because(&e)
     })?;
     let mut command = Command::new(this);
     // Through ourselves: leaving the session needs a step between fork and exec.
-    command.args(["daemon", "run", "--detach"]).arg(&program).stdin(Stdio::null()).stdout(out).stderr(errors);
-    command.current_dir("/");
+    command.args(["daemon", "run", "--detach"]).arg(&program).stdin(Stdio::null());
+    command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
     if let Some(home) = claviger_client::platform::home_override() {
         command.env("CLAVIGER_HOME", home);
     }
@@ -94,7 +96,11 @@ fn wait(
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let what = match status {
-                Some(status) => format!("the daemon ended at once ({status})"),
+                Some(status) => match status.code() {
+                    Some(NO_FOLDERS) => "the daemon cannot use its folders".to_owned(),
+                    Some(NO_SOCKET) => "the daemon cannot make its socket".to_owned(),
+                    _ => format!("the daemon ended at once ({status})"),
+                },
                 None => format!("the daemon did not answer within {} seconds", patience.as_secs()),
             };
             return Err(Failure::new(Exit::Daemon, "daemon_not_started", what));

@@ -1,18 +1,12 @@
 //! Where the daemon's log is.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use claviger_client::manager::{Endpoint, Scope};
 
-use crate::failure::Failure;
-
-/// Longer logs are set aside when the daemon is started.
-const MAX: u64 = 4 * 1024 * 1024;
-
-/// The log of a daemon that this command started; the system's daemon writes to the journal.
+/// The log that a user's daemon writes; the system's daemon writes to the journal.
 #[must_use]
 pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
     let folder = match endpoint.scope() {
@@ -24,26 +18,6 @@ pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
         Scope::System => return None,
     };
     Some(folder.join("daemon.log"))
-}
-
-/// Opens the log to be added to, private, and sets a long one aside.
-///
-/// # Errors
-/// [`Failure`] when it cannot be made.
-pub(crate) fn open(path: &Path) -> Result<File, Failure> {
-    let made = || -> io::Result<File> {
-        if let Some(folder) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        if path.metadata().is_ok_and(|found| found.len() > MAX) {
-            std::fs::rename(path, path.with_extension("log.old"))?;
-        }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-    };
-    made().map_err(|error| {
-        Failure::storage(format!("The daemon's log {} cannot be written", path.display()), &error)
-            .advice("Make the folder writable and the disk not full, then try again.")
-    })
 }
 
 /// The last `count` lines, at most the last megabyte.
