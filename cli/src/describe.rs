@@ -3,6 +3,7 @@
 use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::LicenseKind;
 use claviger_protocol::ipc::License;
+use claviger_protocol::status::Status;
 
 use crate::text::{calendar, clean, date, days_from};
 
@@ -14,6 +15,17 @@ pub(crate) fn term(license: &License, now: Timestamp) -> String {
         Some(end) => format!("until {} ({})", date(end), days_from(now, end)),
         None => String::new(),
     };
+    if matches!(
+        license.status,
+        Status::GivenUp
+            | Status::Replaced
+            | Status::Released
+            | Status::Transferred
+            | Status::Suspended
+            | Status::Revoked
+    ) {
+        return format!("ended {}", date(license.since));
+    }
     match license.kind {
         LicenseKind::Perpetual => match license.updates_until {
             Some(last) => format!("for ever, updates until {}", calendar(last)),
