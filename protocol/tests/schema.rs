@@ -68,6 +68,21 @@ fn every_member_that_is_sent_is_explained_to_people() {
     }
 }
 
+/// Whoever doubts a promise finds the test that proves it.
+#[test]
+fn every_test_that_the_documents_name_exists() {
+    let mut named = 0;
+    for page in ["privacy", "security", "protocol"] {
+        let text = read(&format!("../docs/{page}.md"));
+        for (file, test) in text.split('`').filter_map(|word| word.split_once(".rs::")) {
+            let source = read(&format!("../{file}.rs"));
+            assert!(source.contains(&format!("fn {test}(")), "docs/{page}.md names {file}.rs::{test}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "only {named} tests are named");
+}
+
 /// A code that a stranger may meet is explained to strangers.
 #[test]
 fn every_problem_code_is_documented() {
