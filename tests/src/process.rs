@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -173,12 +173,33 @@ pub fn wait_readable(fd: &std::os::fd::OwnedFd) {
     assert!(poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0, "still waiting");
 }
 
+/// What a process in the background has written, and whether more can come.
+#[derive(Debug, Default)]
+struct Heard {
+    text: Mutex<(Vec<u8>, usize)>,
+    grown: Condvar,
+}
+
 /// A process in the background. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    output: Arc<Mutex<Vec<u8>>>,
+    heard: Arc<Heard>,
     name: String,
+}
+
+fn listen(mut pipe: impl Read + Send + 'static, heard: &Arc<Heard>) {
+    heard.text.lock().unwrap().1 += 1;
+    let heard = Arc::clone(heard);
+    std::thread::spawn(move || {
+        let mut part = [0u8; 8192];
+        while let Ok(length @ 1..) = pipe.read(&mut part) {
+            heard.text.lock().unwrap().0.extend_from_slice(&part[..length]);
+            heard.grown.notify_all();
+        }
+        heard.text.lock().unwrap().1 -= 1;
+        heard.grown.notify_all();
+    });
 }
 
 impl Running {
@@ -192,19 +213,34 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{name}: {e}"));
-        let (_, output) = collect(child.stdout.take().unwrap());
-        let mut err = child.stderr.take().unwrap();
-        let into = Arc::clone(&output);
-        std::thread::spawn(move || {
-            let mut part = [0u8; 8192];
-            while let Ok(length) = err.read(&mut part) {
-                if length == 0 {
-                    break;
-                }
-                into.lock().unwrap().extend_from_slice(&part[..length]);
-            }
-        });
-        Self { child, output, name }
+        let heard = Arc::new(Heard::default());
+        listen(child.stdout.take().unwrap(), &heard);
+        listen(child.stderr.take().unwrap(), &heard);
+        Self { child, heard, name }
+    }
+
+    /// Starts a program and waits until it has written a line with `word` in it. `Err` if it ends before that.
+    ///
+    /// # Errors
+    /// Its end, and what it said.
+    pub fn start_until(command: &mut Command, word: &str) -> Result<(Self, String), (ExitStatus, String)> {
+        let mut running = Self::start(command);
+        let line = |text: &[u8]| {
+            let complete = text.rsplit(|b| *b == b'\n').skip(1);
+            complete.map(String::from_utf8_lossy).find(|l| l.contains(word)).map(|l| l.into_owned())
+        };
+        let heard = Arc::clone(&running.heard);
+        let guard = heard.text.lock().unwrap();
+        let waiting = |(text, open): &mut (Vec<u8>, usize)| *open > 0 && line(text).is_none();
+        let (guard, _) = heard.grown.wait_timeout_while(guard, PATIENCE, waiting).unwrap();
+        let found = line(&guard.0);
+        let ended = guard.1 == 0;
+        drop(guard);
+        match found {
+            Some(line) => Ok((running, line)),
+            None if ended => Err((running.child.wait().unwrap(), running.output())),
+            None => panic!("no “{word}” after {PATIENCE:?}: {}\n{}", running.name, running.output()),
+        }
     }
 
     /// Starts a service and waits until it says that it is ready, the way systemd waits (`sd_notify`).
@@ -256,7 +292,7 @@ impl Running {
     /// What it wrote so far.
     #[must_use]
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.heard.text.lock().unwrap().0).into_owned()
     }
 
     /// Whether it still runs.

@@ -40,6 +40,7 @@ pub struct World {
     /// The vendor's id.
     pub vendor: VendorId,
     server: Option<Running>,
+    address: Option<SocketAddr>,
     machines: std::cell::Cell<u32>,
 }
 
@@ -65,6 +66,7 @@ impl World {
             proxy,
             vendor: "com.example".parse().unwrap(),
             server: None,
+            address: None,
             machines: std::cell::Cell::new(0),
         };
         let url = format!("http://{}", world.proxy.address);
@@ -153,24 +155,28 @@ impl World {
 
     /// The same with more environment.
     pub fn start_server_with(&mut self, env: &[(&str, &str)]) {
-        let file = self.path(&format!("address-{}", crate::random_hex(4)));
         let mut command = self.server_command();
-        command.envs(env.iter().copied());
-        command.arg("serve").arg("--data").arg(&self.data);
-        command.args(["--listen", "127.0.0.1:0", "--address-file"]).arg(&file);
-        let started = Running::start_service(&mut command, self.folder.path());
-        let running = started.unwrap_or_else(|(status, said)| panic!("the server ended: {status}\n{said}"));
-        let text = std::fs::read_to_string(&file).unwrap();
-        let address: SocketAddr = text.trim().trim_start_matches("http://").parse().unwrap();
+        command.envs(env.iter().copied()).args([
+            "--json",
+            "serve",
+            "--demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ]);
+        let started = Running::start_until(command.arg(&self.data), "\"listening\"");
+        let (running, line) = started.unwrap_or_else(|(s, said)| panic!("the server ended: {s}\n{said}"));
+        let told: Value = serde_json::from_str(&line).unwrap();
+        let address: SocketAddr = told["listening"].as_str().unwrap().parse().unwrap();
         self.proxy.set_upstream(Some(address));
         self.server = Some(running);
-        std::fs::write(self.path("address"), address.to_string()).unwrap();
+        self.address = Some(address);
     }
 
     /// Where the server itself listens, behind the proxy.
     #[must_use]
     pub fn server_address(&self) -> SocketAddr {
-        std::fs::read_to_string(self.path("address")).unwrap().parse().unwrap()
+        self.address.expect("the server was started")
     }
 
     /// A connection to the server itself.
@@ -214,18 +220,16 @@ impl World {
     /// Issues a license with these terms.
     #[must_use]
     pub fn issue_with(&self, terms: &[&str]) -> License {
-        let issued = self.server_json(&[&["license", "issue", PRODUCT], terms].concat());
-        license_of(&issued)
+        license_of(&self.server_json(&[&["license", "issue", "--product", PRODUCT], terms].concat()))
     }
 
     /// Issues many licenses at once.
     #[must_use]
     pub fn issue_batch(&self, count: u32, seats: u32) -> Vec<License> {
         let (count, seats) = (count.to_string(), seats.to_string());
-        let terms = ["license", "issue", PRODUCT, "--count", &count, "--seats", &seats];
-        let issued = self.server_json(&terms);
-        let all = issued["licenses"].as_array().unwrap_or_else(|| panic!("no licenses in {issued}"));
-        all.iter().map(license_of).collect()
+        let terms =
+            ["--json", "license", "issue", "--product", PRODUCT, "--count", &count, "--seats", &seats];
+        self.server(&terms).ok().json_lines().iter().map(license_of).collect()
     }
 
     /// Puts another product into the catalogue.
@@ -252,11 +256,13 @@ impl World {
     /// How many seats of a license are taken.
     #[must_use]
     pub fn seats_taken(&self, license: &License) -> usize {
-        let shown = self.show(license);
-        shown["activations"].as_array().map_or_else(
-            || panic!("no activations in {shown}"),
-            |all| all.iter().filter(|a| a["ended"].is_null() && a["ended_at"].is_null()).count(),
-        )
+        self.activations(license).len()
+    }
+
+    /// The activations that hold a seat of a license.
+    #[must_use]
+    pub fn activations(&self, license: &License) -> Vec<Value> {
+        self.server(&["--json", "activation", "list", &license.serial]).ok().json_lines()
     }
 
     fn next_folder(&self) -> PathBuf {
@@ -302,8 +308,8 @@ impl Default for World {
 /// Serial number and unlock code out of what `license issue` printed.
 #[must_use]
 pub fn license_of(issued: &Value) -> License {
-    let one = issued["licenses"].get(0).unwrap_or(issued);
-    let text = |name: &str| one[name].as_str().unwrap_or_else(|| panic!("no {name} in {issued}")).to_owned();
+    let text =
+        |name: &str| issued[name].as_str().unwrap_or_else(|| panic!("no {name} in {issued}")).to_owned();
     License { serial: text("serial"), unlock_code: text("unlock_code") }
 }
 

@@ -35,9 +35,7 @@ fn the_support_desk_frees_a_seat_and_the_machine_learns_why() {
     let license = world.issue(1);
     let (first, second) = (world.machine("First"), world.machine("Second"));
     let _said = first.activate(&license).ok();
-    let listed = world.server_json(&["activation", "list"]);
-    let id = listed["activations"][0]["id"].as_str().or(listed["activations"][0]["activation"].as_str());
-    let id = id.unwrap_or_else(|| panic!("no activation id in {listed}")).to_owned();
+    let id = world.activations(&license)[0]["id"].as_str().unwrap().to_owned();
     let _said = world.server(&["activation", "release", &id]).ok();
     let _said = second.activate(&license).ok();
     assert!(first.is_licensed(PRODUCT), "offline, a perpetual license goes on");

@@ -2,8 +2,8 @@
 //! command that a person would type and what it really printed.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::net::UnixDatagram;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,8 +55,8 @@ fn play(stage: &mut Stage) -> Result<()> {
     stage.start_server()?;
 
     stage.say("2. It sells a license for three computers");
-    stage.show_only("claviger-server license issue --data server com.example.solstice --seats 3");
-    let issue = ["--json", "license", "issue", "--data", "server", PRODUCT, "--seats", "3"];
+    stage.show_only("claviger-server license issue --data server --product com.example.solstice --seats 3");
+    let issue = ["--json", "license", "issue", "--data", "server", "--product", PRODUCT, "--seats", "3"];
     let issued = stage.quiet("claviger-server", &issue, "")?;
     let (serial, code) = serial_and_code(&issued)?;
     println!("  serial number  {serial}\n  unlock code    {code}");
@@ -252,44 +252,34 @@ impl Stage {
 
     fn start_server(&mut self) -> Result<()> {
         let listen = format!("127.0.0.1:{}", self.port);
-        let args = ["serve", "--data", "server", "--listen", &listen];
-        self.server = Some(self.start("claviger-server", &args)?);
+        let args = ["serve", "--data", "server", "--listen", &listen, "--demo"];
+        let port = self.port;
+        let listening = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        self.server = Some(self.start("claviger-server", &args, listening)?);
         self.tell_watchdog()
     }
 
     fn start_daemon(&mut self) -> Result<()> {
-        self.daemon = Some(self.start("clavigerd", &[])?);
+        let socket = self.folder.join("home/run/daemon.sock");
+        self.daemon = Some(self.start("clavigerd", &[], || UnixStream::connect(&socket).is_ok())?);
         self.tell_watchdog()
     }
 
-    /// Starts a program in the background and waits until it says that it is ready, as systemd would.
-    fn start(&mut self, program: &str, args: &[&str]) -> Result<Child> {
+    /// Starts a program in the background and waits until it answers.
+    fn start(&mut self, program: &str, args: &[&str], answers: impl Fn() -> bool) -> Result<Child> {
         let mut command = self.command(program, args);
         self.show_only(&format!("{} &", shell::typed(&command)));
-        let address = self.folder.join("notify");
-        let _old = std::fs::remove_file(&address);
-        let socket = UnixDatagram::bind(&address)?;
-        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(format!("{program}.log")))?;
-        command.env("NOTIFY_SOCKET", &address);
+        let path = self.folder.join(format!("{program}.log"));
+        let log = std::fs::File::options().create(true).append(true).open(&path)?;
         let begun = Instant::now();
         let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut message = [0u8; 4096];
-        loop {
-            if let Ok(length) = socket.recv(&mut message)
-                && message[..length].split(|b| *b == b'\n').any(|line| line == b"READY=1")
-            {
-                break;
-            }
-            let ended = child.try_wait()?;
-            if ended.is_some() || begun.elapsed() > PATIENCE {
+        while !answers() {
+            if child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
                 let _gone = child.kill();
-                let said = std::fs::read_to_string(self.folder.join(format!("{program}.log")))?;
+                let said = std::fs::read_to_string(&path)?;
                 return Err(Failure::new(format!("{program} did not get ready:\n{said}")));
             }
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         self.times.push((format!("{program} ready"), begun.elapsed()));
         println!("  ready after {:.1} ms (process {})", begun.elapsed().as_secs_f64() * 1000.0, child.id());
@@ -341,7 +331,7 @@ impl Stage {
         println!(
             "\n  claviger activate {}     # unlock code {}\n  claviger license list\n  claviger check Solstice\n  \
              claviger doctor\n  claviger-server activation list --data server\n  claviger-server license issue --data \
-             server {PRODUCT} --seats 1\n\nAnd when you have seen enough:\n  kill {} && rm -r {}",
+             server --product {PRODUCT} --seats 1\n\nAnd when you have seen enough:\n  kill {} && rm -r {}",
             self.serial,
             self.code,
             pids.join(" "),
