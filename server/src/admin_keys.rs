@@ -145,7 +145,8 @@ impl AdminKeys {
     pub fn load(data: &DataDir) -> Result<Self, AdminKeysError> {
         let path = data.admin_keys();
         let used_path = path.with_file_name("admin-keys-used.json");
-        let state = State { seen: stamp(&path), keys: read(&path)?, used: read(&used_path).unwrap_or_default() };
+        let state =
+            State { seen: stamp(&path), keys: read(&path)?, used: read(&used_path).unwrap_or_default() };
         Ok(Self { path, used_path, state: Mutex::new(state) })
     }
 
@@ -285,8 +286,11 @@ fn read<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T, Admi
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), AdminKeysError> {
     let bytes = serde_json::to_vec_pretty(value)
         .map_err(|source| AdminKeysError::Damaged { path: path.to_owned(), source })?;
-    durable::write(path, &bytes, durable::PRIVATE)
-        .map_err(|source| AdminKeysError::Io { action: "write", path: path.to_owned(), source })
+    durable::write(path, &bytes, durable::PRIVATE).map_err(|source| AdminKeysError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn lock(path: &Path) -> Result<std::fs::File, AdminKeysError> {
@@ -329,7 +333,8 @@ mod tests {
     fn a_damaged_file_lets_nobody_in() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::new(dir.path());
-        let (_, text) = add(&data, "a", &[Grant::All], Timestamp(1), &ring::rand::SystemRandom::new()).unwrap();
+        let (_, text) =
+            add(&data, "a", &[Grant::All], Timestamp(1), &ring::rand::SystemRandom::new()).unwrap();
         let server = AdminKeys::load(&data).unwrap();
         assert!(server.check(&text, Timestamp(1)).is_some());
         std::fs::write(data.admin_keys(), "[{").unwrap();

@@ -155,8 +155,10 @@ fn read_pair(cert: &Path, key: &Path, now: Timestamp) -> Result<CertifiedKey, Tl
         }
         other => not_pem(key, "a private key", &other),
     })?;
-    let valid = validity::of(first)
-        .ok_or_else(|| TlsError::Unusable { path: cert.to_owned(), why: "it is not an X.509 certificate".to_owned() })?;
+    let valid = validity::of(first).ok_or_else(|| TlsError::Unusable {
+        path: cert.to_owned(),
+        why: "it is not an X.509 certificate".to_owned(),
+    })?;
     if now > valid.until {
         return Err(TlsError::Expired { path: cert.to_owned(), at: valid.until });
     }

@@ -287,7 +287,11 @@ impl<R: Read> Reader<R> {
             if let Some(sealer) = &self.sealer {
                 let (nonce, about) = sealer.about(self.number, self.last);
                 let plain = sealer.key.open(nonce, &about, &mut self.chunk).map_err(|_| {
-                    if self.number == 0 { ArchiveError::WrongPassphrase } else { ArchiveError::Damaged("a chunk") }
+                    if self.number == 0 {
+                        ArchiveError::WrongPassphrase
+                    } else {
+                        ArchiveError::Damaged("a chunk")
+                    }
                 })?;
                 let length = plain.len();
                 self.chunk.truncate(length);
@@ -376,6 +380,9 @@ mod tests {
         for cut in [0, 5, 8, 30, 300_000, good.len() - 1] {
             assert!(check(&mut Cursor::new(&good[..cut])).is_err(), "cut at {cut}");
         }
-        assert!(matches!(check(&mut Cursor::new(b"PK\x03\x04 something else")), Err(ArchiveError::NotABackup)));
+        assert!(matches!(
+            check(&mut Cursor::new(b"PK\x03\x04 something else")),
+            Err(ArchiveError::NotABackup)
+        ));
     }
 }

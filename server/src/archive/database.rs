@@ -12,7 +12,11 @@ use super::ArchiveError;
 pub(super) async fn copy(from: &Path, to: &Path) -> Result<(), ArchiveError> {
     let mut connection = open(from, None).await?;
     let target = to.to_str().ok_or(ArchiveError::Damaged("the data folder's name is not text"))?;
-    sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await.map_err(ArchiveError::Database)?;
+    sqlx::query("VACUUM INTO ?")
+        .bind(target)
+        .execute(&mut connection)
+        .await
+        .map_err(ArchiveError::Database)?;
     connection.close().await.map_err(ArchiveError::Database)?;
     let mut copied = open(to, Some(SqliteJournalMode::Delete)).await?;
     whole(&mut copied).await?;
@@ -56,7 +60,9 @@ async fn whole(connection: &mut SqliteConnection) -> Result<(), ArchiveError> {
     if verdict != "ok" {
         return Err(ArchiveError::Damaged("its database does not pass the integrity check"));
     }
-    let broken =
-        sqlx::query("PRAGMA foreign_key_check").fetch_optional(connection).await.map_err(ArchiveError::Database)?;
+    let broken = sqlx::query("PRAGMA foreign_key_check")
+        .fetch_optional(connection)
+        .await
+        .map_err(ArchiveError::Database)?;
     if broken.is_some() { Err(ArchiveError::Damaged("its database contradicts itself")) } else { Ok(()) }
 }

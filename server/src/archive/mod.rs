@@ -134,10 +134,8 @@ async fn write(
 /// Every file that a backup may hold: its name inside, and its place. A closed list, so that neither the security log
 /// nor a root key can slip in.
 fn contents(data: &DataDir) -> Result<Vec<(String, PathBuf)>, ArchiveError> {
-    let mut list: Vec<(String, PathBuf)> = FIXED
-        .iter()
-        .map(|name| ((*name).to_owned(), data.path().join(name)))
-        .collect();
+    let mut list: Vec<(String, PathBuf)> =
+        FIXED.iter().map(|name| ((*name).to_owned(), data.path().join(name))).collect();
     for entry in std::fs::read_dir(data.keys())? {
         let name = format!("keys/{}", entry?.file_name().to_string_lossy());
         if is_key_file(&name) {
@@ -296,7 +294,9 @@ async fn stage(
 
 fn is_empty(folder: &Path) -> Result<bool, ArchiveError> {
     match std::fs::read_dir(folder) {
-        Ok(mut entries) => Ok(!entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found"))),
+        Ok(mut entries) => {
+            Ok(!entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(e) => Err(e.into()),
     }

@@ -52,10 +52,7 @@ async fn a_restored_server_is_the_same_with_a_higher_epoch_each_time() {
         let (old, new) = (Issuer::load(&place.data).unwrap(), Issuer::load(&data).unwrap());
         assert_eq!(old.signing_key().id(), new.signing_key().id());
         assert!(!data.path().join(".restoring").exists());
-        assert!(matches!(
-            restore(&path, &data, None, &SystemClock).await,
-            Err(ArchiveError::NotEmpty(_))
-        ));
+        assert!(matches!(restore(&path, &data, None, &SystemClock).await, Err(ArchiveError::NotEmpty(_))));
     }
     let again = backup(&place.data, &path, None, &SystemClock, &SystemRandom::new()).await;
     assert!(matches!(again, Err(ArchiveError::Exists(_))));

@@ -126,10 +126,23 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
 fn create_database(data: &DataDir, vendor: &VendorId) -> Result<(), Failure> {
     super::common::block_on(async {
         match crate::storage::create(data, vendor).await {
+            // Made by the init that was interrupted.
             Ok(()) | Err(crate::storage::StoreError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Failure::from(error)),
         }
-    })
+    })?;
+    // It names people's machines. SQLite gives the files that it makes beside it the same permissions.
+    #[cfg(unix)]
+    {
+        let private = std::os::unix::fs::PermissionsExt::from_mode(durable::PRIVATE);
+        std::fs::set_permissions(data.database(), private).map_err(|e| {
+            Failure::new(
+                FailureKind::Environment,
+                format!("could not protect {}: {e}", data.database().display()),
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn report(
@@ -160,8 +173,10 @@ fn report(
         "  claviger-server product add --data {folder} {}.synth --name \"My Synth\"",
         profile.iss
     ));
-    output
-        .say(format_args!("  claviger-server license issue --data {folder} --product {}.synth --seats 3", profile.iss));
+    output.say(format_args!(
+        "  claviger-server license issue --data {folder} --product {}.synth --seats 3",
+        profile.iss
+    ));
     output.say(format_args!("  claviger-server serve --data {folder}"));
 }
 

@@ -115,8 +115,12 @@ fn changes(renew: &Renew) -> Result<impl FnOnce(&mut VendorProfile) + use<>, Fai
 
 fn show(public: &PublicFiles, output: Output) {
     let profile = &public.profile;
-    let first = VendorProfile::verify(&public.profile_text).map(|(_, keyset)| keyset.number).unwrap_or_default();
-    output.say(format_args!("Vendor:   {} ({}), serial numbers {}-…", profile.name, profile.iss, profile.prefix));
+    let first =
+        VendorProfile::verify(&public.profile_text).map(|(_, keyset)| keyset.number).unwrap_or_default();
+    output.say(format_args!(
+        "Vendor:   {} ({}), serial numbers {}-…",
+        profile.name, profile.iss, profile.prefix
+    ));
     output.say(format_args!("Server:   {}", profile.server));
     if let Some(policy) = &profile.policy {
         output.say(format_args!("Policy:   {policy}"));
@@ -128,7 +132,10 @@ fn show(public: &PublicFiles, output: Output) {
     output.say(format_args!("          {} (spare)", profile.roots.spare.id()));
     output.say(format_args!("Keyset:   {first} (in force: {})", public.keyset.number));
     if first < public.keyset.number {
-        output.say("The profile brings an older keyset along; `vendor-profile renew` puts the newest into it.");
+        output
+            .say("The profile brings an older keyset along; `vendor-profile renew` puts the newest into it.");
     }
-    output.result(&serde_json::json!({ "profile": profile, "profile_keyset": first, "keyset": public.keyset.number }));
+    output.result(
+        &serde_json::json!({ "profile": profile, "profile_keyset": first, "keyset": public.keyset.number }),
+    );
 }

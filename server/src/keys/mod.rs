@@ -239,6 +239,9 @@ impl PublicFiles {
 /// # Errors
 /// [`KeysError::RootKeyInside`], or when the folder cannot be searched.
 pub fn refuse_root_key_inside(data: &DataDir) -> Result<bool, KeysError> {
+    if !data.path().exists() {
+        return Err(KeysError::NotInitialised { path: data.path().to_owned() });
+    }
     let found = root::find_below(data.path())?;
     for path in &found {
         match root::RootKeyFile::read(path) {

@@ -339,7 +339,10 @@ mod tests {
         clock.0.store(START + 8 * DAY + 1, Ordering::SeqCst);
         log.flush();
         let text = whole_log(&data);
-        assert!(!text.contains("2001:db8:aa:bb") && text.contains("\"2001:db8:aa::\",\"cut\":true"), "{text}");
+        assert!(
+            !text.contains("2001:db8:aa:bb") && text.contains("\"2001:db8:aa::\",\"cut\":true"),
+            "{text}"
+        );
         assert!(text.contains("EXA-1"));
         clock.0.store(START + 367 * DAY, Ordering::SeqCst);
         log.flush();

@@ -157,7 +157,10 @@ pub fn sweep(folder: &Path, now: Timestamp, rules: &Retention) -> Result<Swept, 
 /// that second name still means the log itself, which must not be overwritten.
 fn remove_leftover(path: &Path) -> std::io::Result<()> {
     let log = path.with_extension("jsonl");
-    if path.extension().is_some_and(|e| e == "old") && log.exists() && std::fs::read(path)? == std::fs::read(&log)? {
+    if path.extension().is_some_and(|e| e == "old")
+        && log.exists()
+        && std::fs::read(path)? == std::fs::read(&log)?
+    {
         return std::fs::remove_file(path);
     }
     durable::shred(path)
@@ -195,14 +198,14 @@ fn rewrite(
         if lines.read_until(b'\n', &mut text).map_err(read("read", path))? == 0 {
             break;
         }
-        if std::mem::take(&mut first) {
-            if let Ok(head) = serde_json::from_slice::<AllCut>(&text) {
-                if head.bytes == length - text.len() as u64 {
-                    return Ok(());
-                }
-                changed = true;
-                continue;
+        if std::mem::take(&mut first)
+            && let Ok(head) = serde_json::from_slice::<AllCut>(&text)
+        {
+            if head.bytes == length - text.len() as u64 {
+                return Ok(());
             }
+            changed = true;
+            continue;
         }
         let Ok(mut line) = serde_json::from_slice::<Line>(&text) else {
             swept.lines_dropped += 1;
@@ -275,7 +278,8 @@ mod tests {
     fn half_a_line_and_lines_added_later_keep_no_address() {
         let dir = tempfile::tempdir().unwrap();
         let path = path_of(dir.path(), Timestamp(START).date());
-        std::fs::write(&path, format!("{}{{\"at\":5,\"ip\":\"203.0.113.9", line(START, "203.0.113.77"))).unwrap();
+        std::fs::write(&path, format!("{}{{\"at\":5,\"ip\":\"203.0.113.9", line(START, "203.0.113.77")))
+            .unwrap();
         let rules = Retention::default();
         let swept = sweep(dir.path(), Timestamp(START + 9 * DAY), &rules).unwrap();
         assert_eq!((swept.lines_cut, swept.lines_dropped), (1, 1));
@@ -300,8 +304,7 @@ mod tests {
         // Stopped after the swap: the old file waits under its second name.
         std::fs::write(path.with_extension("old"), line(START, "203.0.113.99")).unwrap();
         sweep(dir.path(), Timestamp(START + 9 * DAY), &Retention::default()).unwrap();
-        let names: Vec<_> =
-            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
         assert!(std::fs::read_to_string(&path).unwrap().contains("203.0.113.0"));
     }

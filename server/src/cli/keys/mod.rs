@@ -211,9 +211,8 @@ fn list(data: &DataDir, output: Output) -> Result<(), Failure> {
 }
 
 fn install_file(data: &DataDir, file: &Path, output: Output) -> Result<(), Failure> {
-    let text = crate::keys::read_text(file)?.ok_or_else(|| {
-        Failure::new(FailureKind::NotFound, format!("there is no file {}", file.display()))
-    })?;
+    let text = crate::keys::read_text(file)?
+        .ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no file {}", file.display())))?;
     let installed = install::install(data, file, &text)?;
     say_installed(&installed, output);
     output.result(&installed);

@@ -43,7 +43,12 @@ pub(super) fn keyset(
     }
     output.say("The complete list of keys would be:");
     for key in &wish.keys {
-        output.say(format_args!("  {}  {} since {}", key.x.id(), request::word(key.status), key.since.date()));
+        output.say(format_args!(
+            "  {}  {} since {}",
+            key.x.id(),
+            request::word(key.status),
+            key.since.date()
+        ));
     }
     confirm(yes, "Sign this?")?;
     let (file, key) = open_root(&root.root_key, &root.passphrase)?;
@@ -69,7 +74,11 @@ pub(super) fn sunset(
         return Err(Failure::new(FailureKind::Conflict, format!("{} exists already", out.display()))
             .hint("name another file with --out"));
     }
-    output.say(format_args!("A sunset of {} ({}) would license on every machine:", file.vendor_name(), file.vendor()));
+    output.say(format_args!(
+        "A sunset of {} ({}) would license on every machine:",
+        file.vendor_name(),
+        file.vendor()
+    ));
     for product in &products {
         output.say(format_args!("  {product}"));
     }
