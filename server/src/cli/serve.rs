@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::DataArg;
 use super::{Failure, FailureKind, Output};
-use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router};
 use crate::admin_keys::AdminKeys;
+use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router};
 use crate::metrics::Metrics;
 use crate::security_log::SecurityLog;
 use crate::{keys, storage};
@@ -59,8 +59,11 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 
 async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
     let data = args.data.dir()?;
-    if !args.demo {
-        keys::refuse_root_key_inside(&data)?;
+    if !args.demo && keys::refuse_root_key_inside(&data)? {
+        output.warn(
+            "warning: this server's root keys lie in its own data folder: it is a demonstration (init --demo). Never \
+             ship anything that it signed.",
+        );
     }
     // Signals first: whoever reads the address may stop us at once.
     let stop = stop_signal()?;
@@ -85,8 +88,10 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
         _ => None,
     };
     if tls.is_none() && !args.listen.ip().is_loopback() {
-        output.warn("warning: this address is not loopback, and nothing is encrypted: daemons refuse http:// there. \
-                     Give --tls-cert and --tls-key, or put a TLS proxy in front.");
+        output.warn(
+            "warning: this address is not loopback, and nothing is encrypted: daemons refuse http:// there. \
+                     Give --tls-cert and --tls-key, or put a TLS proxy in front.",
+        );
     }
     let socket = bind(args.listen, "--listen").await?;
     let address = socket.local_addr().map_err(|e| environment("the socket has no address", &e))?;
