@@ -1,14 +1,17 @@
 //! Counters for Prometheus, on an address of their own. No label ever holds anything about a person, a machine or a
 //! license: routes are patterns, codes are HTTP statuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::get;
 
 /// Upper bounds of latency buckets in seconds.
@@ -24,6 +27,7 @@ pub struct Metrics {
     latency: RwLock<BTreeMap<&'static str, Histogram>>,
     batch: Histogram,
     commit: Histogram,
+    routes: RwLock<BTreeSet<&'static str>>,
     queue: AtomicI64,
     rate_limited: AtomicU64,
     security_log_dropped: Arc<AtomicU64>,
@@ -84,6 +88,7 @@ impl Metrics {
             latency: RwLock::default(),
             batch: Histogram::new(SIZES),
             commit: Histogram::new(SECONDS),
+            routes: RwLock::default(),
             queue: AtomicI64::new(0),
             rate_limited: AtomicU64::new(0),
             security_log_dropped,
@@ -111,6 +116,21 @@ impl Metrics {
     /// A request was refused because of too many wrong proofs.
     pub fn rate_limited(&self) {
         self.rate_limited.fetch_add(1, Relaxed);
+    }
+
+    /// The one copy of a route's pattern. Patterns are part of the program, so few that keeping each for ever is cheaper
+    /// than counting its users.
+    fn route(&self, pattern: &str) -> &'static str {
+        if let Some(known) = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
+            return known;
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.get(pattern) {
+            return known;
+        }
+        let kept: &'static str = Box::leak(pattern.into());
+        routes.insert(kept);
+        kept
     }
 
     /// Everything in Prometheus' text format, version 0.0.4.
@@ -180,6 +200,16 @@ fn with_entry<K: Ord + Copy, V, R>(
     update(map.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert_with(make))
 }
 
+/// Counts the requests that pass through it by their route's pattern; for a router's `layer`. What matches no route
+/// counts as `other`, so that a stranger's paths cannot fill the memory.
+pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", |path| metrics.route(path.as_str()));
+    let started = std::time::Instant::now();
+    let response = next.run(request).await;
+    metrics.request(route, response.status().as_u16(), started.elapsed());
+    response
+}
+
 /// Serves `GET /metrics` until the task is dropped. The address is the vendor's to protect: loopback unless set
 /// otherwise.
 ///
@@ -226,6 +256,22 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\nis missing in\n{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_layer_counts_by_pattern_and_not_by_path() {
+        use tower_service::Service as _;
+        let metrics = Arc::new(Metrics::default());
+        let mut router = Router::new()
+            .route("/v1/admin/licenses/{serial}", get(|| async { "" }))
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&metrics), count));
+        for path in ["/v1/admin/licenses/EXA-1", "/v1/admin/licenses/EXA-2", "/a", "/b"] {
+            let request = Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
+            router.call(request).await.unwrap();
+        }
+        let text = metrics.render();
+        assert!(text.contains("{route=\"/v1/admin/licenses/{serial}\",code=\"200\"} 2"), "{text}");
+        assert!(text.contains("{route=\"other\",code=\"404\"} 2") && !text.contains("EXA-"), "{text}");
     }
 
     #[tokio::test]
