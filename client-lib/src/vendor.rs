@@ -215,11 +215,11 @@ impl VendorShared {
                         (self.library.clock.now(), store::clock_note(place))
                     })
                 };
-                let mut one = judge(&*trust.keyset);
+                let mut one = judge(&trust.keyset);
                 // A key that is not known yet: the daemon may have put a newer keyset beside this certificate.
                 if one.code == "unknown_kid" && !again {
                     trust = self.trust.look(places, true);
-                    one = judge(&*trust.keyset);
+                    one = judge(&trust.keyset);
                 }
                 verdict = verdict.better(one);
             }

@@ -13,8 +13,10 @@ fn a_folder_that_may_not_be_read_is_unreachable() {
     let world = World::new();
     world.install(&world.certificate());
     if let Some(home) = std::env::var_os("CLAVIGER_TEST_DENIED") {
-        let library = claviger_client::Library::builder(claviger_client::platform::Places::below(home.as_ref()));
-        let vendor = library.os_machine_id(Some(common::OS.to_owned())).build().vendor(&world.profile).unwrap();
+        let library =
+            claviger_client::Library::builder(claviger_client::platform::Places::below(home.as_ref()));
+        let vendor =
+            library.os_machine_id(Some(common::OS.to_owned())).build().vendor(&world.profile).unwrap();
         let license = vendor.open(common::SYNTH, claviger_client::OpenOptions::new()).unwrap();
         assert_eq!(license.status(), Status::StateUnreachable);
         return;

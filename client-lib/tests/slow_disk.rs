@@ -35,7 +35,7 @@ impl Drop for Stalled {
 fn a_disk_that_hangs_holds_nobody_up() {
     let world = World::new();
     let folder = tempfile::tempdir().unwrap();
-    let Some(stalled) = Stalled::mount(folder.path()) else {
+    let Some(mut stalled) = Stalled::mount(folder.path()) else {
         println!("not run: mounting a FUSE file system needs root and /dev/fuse");
         return;
     };
@@ -50,7 +50,10 @@ fn a_disk_that_hangs_holds_nobody_up() {
     assert!(license.status().is_licensed());
     let begun = Instant::now();
     for n in 0..64 {
-        assert_eq!(vendor.open(&format!("com.example.p{n}"), OpenOptions::new()).unwrap().status(), Status::Pending);
+        assert_eq!(
+            vendor.open(&format!("com.example.p{n}"), OpenOptions::new()).unwrap().status(),
+            Status::Pending
+        );
         assert_eq!(vendor.open(SYNTH, OpenOptions::new()).unwrap().status(), Status::Pending);
     }
     let rest = begun.elapsed();
@@ -63,7 +66,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
     drop(license);
     assert!(begun.elapsed() < Duration::from_millis(100));
     let (tell, told) = std::sync::mpsc::channel();
-    drop(stalled);
+    stalled.1 = None;
     let waiting = std::thread::spawn(move || {
         while kept.status() == Status::Pending {
             std::thread::yield_now();

@@ -49,12 +49,11 @@ fn identity(file: impl AsFd) -> Result<FileIdentity, ReadError> {
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(ReadError::NotAFile);
     }
-    #[expect(clippy::unnecessary_cast, reason = "the width of these fields differs between architectures")]
     Ok(FileIdentity {
-        device: stat.st_dev as u64,
-        inode: stat.st_ino as u64,
-        size: stat.st_size as i64,
-        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: stat.st_size,
+        modified: (stat.st_mtime, stat.st_mtime_nsec),
     })
 }
 
