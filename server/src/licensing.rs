@@ -205,11 +205,9 @@ fn check_entitlements(entitlements: &[String]) -> Result<(), LicensingError> {
 /// [`LicensingError::Invalid`].
 pub fn check_order_id(id: Option<&str>) -> Result<(), LicensingError> {
     match id {
-        Some(id) if id.is_empty() || id.len() > 128 || id.chars().any(char::is_control) => {
-            Err(LicensingError::Invalid(
-                "an order id has 1 to 128 bytes and no control characters".to_owned(),
-            ))
-        }
+        Some(id) if id.is_empty() || id.len() > 128 || id.chars().any(char::is_control) => Err(
+            LicensingError::Invalid("an order id has 1 to 128 bytes and no control characters".to_owned()),
+        ),
         _ => Ok(()),
     }
 }
@@ -272,21 +270,19 @@ impl Batch {
     }
 }
 
-/// Gives a license to a new owner: ends its activations and makes a new unlock code.
+/// Gives a license to a new owner, who gets the unlock code `code`: ends its activations, and tells how many.
 ///
 /// # Errors
-/// [`LicensingError`].
+/// [`StoreError`].
 pub async fn transfer(
     store: &dyn Store,
     profile: &VendorProfile,
     serial: &Serial,
-    rng: &dyn SecureRandom,
+    code: &UnlockCode,
     now: Timestamp,
-) -> Result<(UnlockCode, u64), LicensingError> {
-    let code = UnlockCode::random(rng)?;
-    let key = unlock_key(&profile.iss, serial, Some(&code)).public();
-    let ended = store.change_license(serial.clone(), LicenseChange::Transfer(key), now).await?;
-    Ok((code, ended))
+) -> Result<u64, StoreError> {
+    let key = unlock_key(&profile.iss, serial, Some(code)).public();
+    store.change_license(serial.clone(), LicenseChange::Transfer(key), now).await
 }
 
 /// A row of a shop's existing serial numbers.
@@ -341,7 +337,8 @@ impl Import {
             match import_row(profile, terms, row) {
                 Ok((license, guessable)) => {
                     if let Some(first) = lines.insert(license.serial.clone(), *line) {
-                        let error = format!("the serial number {} stands on line {first} already", license.serial);
+                        let error =
+                            format!("the serial number {} stands on line {first} already", license.serial);
                         errors.push(RowError { line: *line, error });
                     }
                     import.guessable += usize::from(guessable);

@@ -55,8 +55,9 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
                 let id = find_product(shop.store.as_ref(), &product).await?;
                 let all = shop.store.products().await?;
                 let found = all.into_iter().find(|p| p.id == id);
-                let product =
-                    found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no product {id}")))?;
+                let product = found.ok_or_else(|| {
+                    Failure::new(FailureKind::NotFound, format!("there is no product {id}"))
+                })?;
                 tell(&product, output);
                 Ok(())
             }

@@ -1,9 +1,7 @@
 //! What handlers hand to the writer, all signatures verified, and what comes back.
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::{
-    ActivationCertificate, EndReason, MachineFacts, Receipt, ReceiptAck,
-};
+use claviger_protocol::documents::{ActivationCertificate, EndReason, MachineFacts, Receipt, ReceiptAck};
 use claviger_protocol::http::SeatHolder;
 use claviger_protocol::ids::{ActivationId, DeviceName, MachineId, Nonce, ReceiptId};
 use claviger_protocol::keys::{KeyId, PublicKey, Sha256};

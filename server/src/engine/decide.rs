@@ -204,7 +204,11 @@ fn make_room(entry: &LicenseEntry, order: &Activate, now: Timestamp) -> Result<V
     let machines: HashSet<MachineId> = named.iter().map(|a| a.machine_id()).collect();
     match machines.len() {
         0 => {
-            return Err(Refusal::ReplaceUnknown { name: name.clone(), total, holders: holders(entry.live()) });
+            return Err(Refusal::ReplaceUnknown {
+                name: name.clone(),
+                total,
+                holders: holders(entry.live()),
+            });
         }
         1 => {}
         _ => {

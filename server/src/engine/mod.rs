@@ -12,7 +12,7 @@ pub use command::{
     Activate, AnswerClaims, Claimed, ClaimedState, Command, Decision, GivenReceipt, Held, Order, Refusal,
     Shown,
 };
-pub use lookup::Lookup;
 pub use decide::{Context, MAX_DEVICE_KEYS, YEAR, decide, holders};
+pub use lookup::Lookup;
 pub use world::{Answered, Changes, LicenseEntry, Touched, World};
 pub use writer::{Writer, WriterError};

@@ -1,7 +1,9 @@
 //! What the server knows: licenses, activations, device keys. Plain data, no I/O; the storage fills it in.
 
 use claviger_protocol::clock::{DAY, Date, Timestamp};
-use claviger_protocol::documents::{ActivationCertificate, Confirmation, EndReason, LicenseKind, MachineFacts};
+use claviger_protocol::documents::{
+    ActivationCertificate, Confirmation, EndReason, LicenseKind, MachineFacts,
+};
 use claviger_protocol::ids::{ActivationId, DeviceName, MachineId, ProductId, VendorId};
 use claviger_protocol::keys::{KeyId, PublicKey, Sha256};
 use claviger_protocol::serial::Serial;

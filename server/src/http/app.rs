@@ -50,7 +50,9 @@ impl App {
     ///
     /// # Errors
     /// When the system's random number generator fails.
-    pub fn start(parts: AppParts) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), ring::error::Unspecified> {
+    pub fn start(
+        parts: AppParts,
+    ) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), ring::error::Unspecified> {
         let vendor = parts.issuer.get().vendor().clone();
         let (writer, done) = Writer::start(
             Arc::clone(&parts.store),

@@ -23,10 +23,8 @@ use claviger_protocol::unlock::UnlockProof;
 
 use super::app::App;
 use super::problem::ApiProblem;
-use super::refusal;
-use crate::engine::{
-    Activate, AnswerClaims, Claimed, Command, Decision, GivenReceipt, Held, Order, Shown,
-};
+use super::{openapi, refusal};
+use crate::engine::{Activate, AnswerClaims, Claimed, Command, Decision, GivenReceipt, Held, Order, Shown};
 use crate::fault;
 use crate::keys::Issuer;
 
@@ -39,17 +37,26 @@ const FEW: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// `POST /v1/activate`
+/// Uses a license on a machine; a repeated request gets the same answer.
+#[utoipa::path(post, path = "/v1/activate", tag = "machines", request_body = openapi::RequestBody,
+    responses((status = 200, body = openapi::AnswerBody), (status = "4XX", body = openapi::Problem, content_type = "application/problem+json"),
+    (status = "5XX", body = openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn activate(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
     exchange(app, Route::Activate, request).await
 }
 
-/// `POST /v1/refresh`
+/// Tells what became of activations, with new certificates where they are due.
+#[utoipa::path(post, path = "/v1/refresh", tag = "machines", request_body = openapi::RequestBody,
+    responses((status = 200, body = openapi::AnswerBody), (status = "4XX", body = openapi::Problem, content_type = "application/problem+json"),
+    (status = "5XX", body = openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn refresh(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
     exchange(app, Route::Refresh, request).await
 }
 
-/// `POST /v1/deactivate`
+/// Takes receipts: frees the seats of activations that were given up.
+#[utoipa::path(post, path = "/v1/deactivate", tag = "machines", request_body = openapi::RequestBody,
+    responses((status = 200, body = openapi::AnswerBody), (status = "4XX", body = openapi::Problem, content_type = "application/problem+json"),
+    (status = "5XX", body = openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn deactivate(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
     exchange(app, Route::Deactivate, request).await
 }
@@ -109,7 +116,8 @@ async fn exchange(app: Arc<App>, route: Route, request: HttpRequest<Body>) -> Re
 async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Result<Vec<u8>, ApiProblem> {
     let bytes = read_body(body, MAX_REQUEST_BODY).await?;
     let body: RequestBody = from_slice_strict(&bytes).map_err(|error| {
-        Problem::new(ProblemCode::BadRequest).detail(format!("The body must be {{\"request\": \"…\"}}: {error}."))
+        Problem::new(ProblemCode::BadRequest)
+            .detail(format!("The body must be {{\"request\": \"…\"}}: {error}."))
     })?;
     drop(bytes);
     let issuer = app.parts.issuer.get();
@@ -117,7 +125,10 @@ async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Resu
     drop(body);
     if Route::of(&request.order) != route {
         return Err(Problem::new(ProblemCode::BadRequest)
-            .detail(format!("This path answers “{}” requests; the signed request asks for something else.", route.word()))
+            .detail(format!(
+                "This path answers “{}” requests; the signed request asks for something else.",
+                route.word()
+            ))
             .into());
     }
     let now = app.parts.clock.now();
@@ -161,7 +172,9 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<axum::body::By
                 Problem::new(ProblemCode::BadRequest).detail("The body did not arrive whole.").into()
             })
         }
-        Err(_) => Err(Problem::new(ProblemCode::BadRequest).detail("The body did not arrive in time.").into()),
+        Err(_) => {
+            Err(Problem::new(ProblemCode::BadRequest).detail("The body did not arrive in time.").into())
+        }
     }
 }
 
@@ -232,10 +245,10 @@ fn failed_proof(app: &App, serial: &Serial, peer: Option<Peer>) -> ApiProblem {
         Some(seconds) => {
             app.parts.metrics.rate_limited();
             ApiProblem::from(
-            Problem::new(ProblemCode::RateLimited)
-                .detail(format!("Check the unlock code, and try again in {seconds} seconds.")),
-        )
-        .retry_after(seconds)
+                Problem::new(ProblemCode::RateLimited)
+                    .detail(format!("Check the unlock code, and try again in {seconds} seconds.")),
+            )
+            .retry_after(seconds)
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The HTTP interface: routes under `/v1`, what limits them, and the listener.
 
+mod admin;
 mod app;
 mod exchange;
 mod issuer;
 mod limit;
 mod listener;
+mod openapi;
 mod problem;
 mod public;
 mod refusal;
@@ -18,24 +20,31 @@ pub use problem::ApiProblem;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use claviger_protocol::http::{Problem, ProblemCode};
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&app.parts.metrics), crate::metrics::count);
     let v1 = Router::new()
-        .route("/activate", post(exchange::activate))
-        .route("/refresh", post(exchange::refresh))
-        .route("/deactivate", post(exchange::deactivate))
         .route("/keyset", get(public::keyset))
         .route("/manifest", get(public::manifest))
-        .route("/health", get(public::health));
+        .route("/health", get(public::health))
+        .route("/openapi.json", get(openapi::openapi))
+        .nest("/admin", admin::routes())
+        .layer(counted)
+        // Below the layer: these count themselves.
+        .route("/activate", post(exchange::activate))
+        .route("/refresh", post(exchange::refresh))
+        .route("/deactivate", post(exchange::deactivate));
     Router::new()
         .nest("/v1", v1)
         .fallback(async || {
-            ApiProblem::from(Problem::new(ProblemCode::NotFound).detail(
-                "This server has no such page: its interface is described at /v1/openapi.json.",
-            ))
+            ApiProblem::from(
+                Problem::new(ProblemCode::NotFound)
+                    .detail("This server has no such page: its interface is described at /v1/openapi.json."),
+            )
         })
         .method_not_allowed_fallback(async || ApiProblem::from(Problem::new(ProblemCode::MethodNotAllowed)))
         .with_state(app)

@@ -75,7 +75,9 @@ impl From<&StoreError> for ApiProblem {
                 30,
             ),
             StoreError::Missing(_) | StoreError::TooNew { .. } | StoreError::Corrupt(_) => {
-                Problem::new(ProblemCode::Internal).detail("Nothing was changed; the server's log says why.").into()
+                Problem::new(ProblemCode::Internal)
+                    .detail("Nothing was changed; the server's log says why.")
+                    .into()
             }
         }
     }

@@ -10,9 +10,11 @@ use claviger_protocol::documents::{KeyInHeader, Manifest, ManifestProduct, sign}
 use claviger_protocol::http::{HealthBody, KeysetBody, ManifestBody};
 
 use super::app::App;
+use super::openapi;
 use super::problem::ApiProblem;
 
-/// `GET /v1/keyset`
+/// The keyset in force, and the sunset once there is one.
+#[utoipa::path(get, path = "/v1/keyset", tag = "machines", responses((status = 200, body = openapi::KeysetBody)))]
 pub(super) async fn keyset(State(app): State<Arc<App>>) -> impl IntoResponse {
     let issuer = app.parts.issuer.get();
     let body = KeysetBody {
@@ -22,7 +24,8 @@ pub(super) async fn keyset(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-cache")], Json(body))
 }
 
-/// `GET /v1/manifest`
+/// The catalogue, signed.
+#[utoipa::path(get, path = "/v1/manifest", tag = "machines", responses((status = 200, body = openapi::ManifestBody)))]
 pub(super) async fn manifest(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiProblem> {
     let meta = app.parts.store.meta().await?;
     let products = app.parts.store.products().await?;
@@ -40,7 +43,8 @@ pub(super) async fn manifest(State(app): State<Arc<App>>) -> Result<impl IntoRes
     Ok(([(header::CACHE_CONTROL, "no-cache")], Json(ManifestBody { manifest })))
 }
 
-/// `GET /v1/health`
+/// Whether the server works: looks into its database.
+#[utoipa::path(get, path = "/v1/health", tag = "machines", responses((status = 200, body = openapi::HealthBody)))]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiProblem> {
     let meta = app.parts.store.meta().await?;
     let body = HealthBody {

@@ -62,7 +62,9 @@ pub enum StoreError {
     #[error("the database is busy")]
     Busy,
     /// Nothing there yet.
-    #[error("there is no database at {0}: run `claviger-server init` first, or name the data folder with --data")]
+    #[error(
+        "there is no database at {0}: run `claviger-server init` first, or name the data folder with --data"
+    )]
     Missing(std::path::PathBuf),
     /// Made by a later version.
     #[error("the database has schema {found}; this version knows {known}: update claviger-server")]

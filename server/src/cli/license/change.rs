@@ -1,6 +1,7 @@
 //! `claviger-server license suspend|resume|revoke|transfer|renew`.
 
 use claviger_protocol::clock::{Clock as _, Date, SystemClock};
+use claviger_protocol::unlock::UnlockCode;
 use ring::rand::SystemRandom;
 
 use crate::cli::common::Shop;
@@ -47,9 +48,9 @@ pub(super) async fn state(
 
 pub(super) async fn transfer(shop: &Shop, serial: &str, output: Output) -> Result<(), Failure> {
     let serial = shop.serial(serial)?;
-    let rng = SystemRandom::new();
-    let (code, ended) =
-        licensing::transfer(shop.store.as_ref(), &shop.profile, &serial, &rng, SystemClock.now()).await?;
+    let code = UnlockCode::random(&SystemRandom::new()).map_err(licensing::LicensingError::from)?;
+    let ended =
+        licensing::transfer(shop.store.as_ref(), &shop.profile, &serial, &code, SystemClock.now()).await?;
     output.say(format!("Serial number    {serial}\nNew unlock code  {}", code.reveal()));
     output.say(format!(
         "{ended} activations ended; the old code is worth nothing any more. Note the new one now: it is not stored."
@@ -71,10 +72,13 @@ pub(super) async fn renew(shop: &Shop, args: &RenewArgs, output: Output) -> Resu
         },
     )
     .await
-    .map_err(|e| Failure::from(e).hint("say what changes: --paid-through, --updates-until, --seats or --replacements"))?;
+    .map_err(|e| {
+        Failure::from(e).hint("say what changes: --paid-through, --updates-until, --seats or --replacements")
+    })?;
     shop.store.change_license(serial.clone(), change, SystemClock.now()).await?;
     let found = shop.store.license(serial.clone()).await?;
-    let listed = found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no license {serial}")))?;
+    let listed =
+        found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no license {serial}")))?;
     output.say(format!("{serial} is renewed; machines get their new certificates at their next contact."));
     output.result(&crate::views::LicenseView::from(listed));
     Ok(())

@@ -98,10 +98,7 @@ fn read(args: &Args) -> Result<Vec<(u64, ImportRow)>, Failure> {
         let line = e.position().map_or(String::new(), |p| format!("line {}: ", p.line()));
         Failure::new(FailureKind::BadInput, format!("{}: {line}{e}", args.file.display()))
     };
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(&args.file)
-        .map_err(bad)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&args.file).map_err(bad)?;
     let headers = reader.headers().map_err(bad)?.clone();
     // Spreadsheets like to put a byte order mark first.
     let names: Vec<&str> = headers.iter().map(|h| h.trim_start_matches('\u{feff}')).collect();
@@ -111,11 +108,16 @@ fn read(args: &Args) -> Result<Vec<(u64, ImportRow)>, Failure> {
             FailureKind::BadInput,
             format!("{}: the column “{strange}” is not known", args.file.display()),
         )
-        .hint("the first line must name the columns: serial, and if you have them unlock_code and order_id"));
+        .hint(
+            "the first line must name the columns: serial, and if you have them unlock_code and order_id",
+        ));
     }
     let column = |name: &str| names.iter().position(|n| *n == name);
     let Some(serial) = column("serial") else {
-        return Err(Failure::new(FailureKind::BadInput, format!("{}: there is no column “serial”", args.file.display())));
+        return Err(Failure::new(
+            FailureKind::BadInput,
+            format!("{}: there is no column “serial”", args.file.display()),
+        ));
     };
     let (code, order) = (column("unlock_code"), column("order_id"));
     let mut rows = Vec::new();

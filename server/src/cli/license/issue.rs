@@ -118,7 +118,9 @@ pub(super) async fn run(shop: &Shop, args: &Args, output: Output) -> Result<(), 
             output.say("This order was issued before. Its unlock codes were shown then, and only then:");
             for serial in &serials {
                 output.say(format!("  {serial}"));
-                output.result(&serde_json::json!({ "serial": serial, "unlock_code": null, "issued_before": true }));
+                output.result(
+                    &serde_json::json!({ "serial": serial, "unlock_code": null, "issued_before": true }),
+                );
             }
             output.say("`claviger-server license transfer SERIAL` makes a new code and ends the old one.");
             Ok(())
@@ -174,13 +176,17 @@ impl Written {
     fn keep(mut self, count: usize, output: Output) -> Result<(), Failure> {
         self.kept = true;
         // A hard link never replaces a file that appeared meanwhile, and leaves the codes where they are if it fails.
-        let named = std::fs::hard_link(&self.temporary, &self.path).and_then(|()| durable::sync_parent(&self.path));
+        let named =
+            std::fs::hard_link(&self.temporary, &self.path).and_then(|()| durable::sync_parent(&self.path));
         named.map_err(|e| {
             Failure::new(FailureKind::Environment, format!("could not name the file of codes: {e}"))
                 .hint(format!("the licenses are issued; their codes are in {}", self.temporary.display()))
         })?;
         let _ = std::fs::remove_file(&self.temporary);
-        output.say(format!("Issued {count} licenses; serial numbers and unlock codes are in {}.", self.path.display()));
+        output.say(format!(
+            "Issued {count} licenses; serial numbers and unlock codes are in {}.",
+            self.path.display()
+        ));
         output.result(&serde_json::json!({ "issued": count, "csv": self.path }));
         Ok(())
     }

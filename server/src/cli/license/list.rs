@@ -65,17 +65,30 @@ pub(super) async fn run(shop: &Shop, args: Args, output: Output) -> Result<(), F
 pub(super) async fn show(shop: &Shop, serial: &str, output: Output) -> Result<(), Failure> {
     let serial = shop.serial(serial)?;
     let found = shop.store.license(serial.clone()).await?;
-    let listed = found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no license {serial}")))?;
-    let filter = ActivationFilter { serial: Some(serial.clone()), limit: 100_000, ..ActivationFilter::default() };
+    let listed =
+        found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no license {serial}")))?;
+    let filter =
+        ActivationFilter { serial: Some(serial.clone()), limit: 100_000, ..ActivationFilter::default() };
     let activations = shop.store.activations(filter).await?.into_iter().map(ActivationView::from).collect();
     let history = shop.store.history(serial).await?;
     let details = LicenseDetails { license: listed.into(), activations, history };
     output.say(line(&details.license));
     for one in &details.activations {
-        output.say(format!("  {} on “{}” since {} ({})", one.id, one.device_name, one.since.date(), one.machine_id));
+        output.say(format!(
+            "  {} on “{}” since {} ({})",
+            one.id,
+            one.device_name,
+            one.since.date(),
+            one.machine_id
+        ));
     }
     for entry in &details.history {
-        output.say(format!("  {}  {}  {}", entry.at, entry.what, entry.detail.as_deref().unwrap_or_default()));
+        output.say(format!(
+            "  {}  {}  {}",
+            entry.at,
+            entry.what,
+            entry.detail.as_deref().unwrap_or_default()
+        ));
     }
     output.result(&details);
     Ok(())

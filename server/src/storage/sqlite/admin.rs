@@ -8,9 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::batch::{insert, insert_events, write_activations};
-use super::rows::{
-    activation, activation_columns, json_bytes, json_texts, license, license_columns, parse,
-};
+use super::rows::{activation, activation_columns, json_bytes, json_texts, license, license_columns, parse};
 use super::{Held, SqliteStore};
 use crate::engine::model::{Activation, Event, License, LicenseId, LicenseState, kind_word};
 use crate::storage::admin::{
@@ -312,7 +310,9 @@ async fn check_member(connection: &mut SqliteConnection, member: &ProductId) -> 
     .await?;
     let (known, bundle): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     if !known {
-        return Err(StoreError::NotFound(format!("there is no product {member} yet: add it before the bundle")));
+        return Err(StoreError::NotFound(format!(
+            "there is no product {member} yet: add it before the bundle"
+        )));
     }
     if bundle {
         return Err(StoreError::Invalid(format!(
@@ -358,7 +358,8 @@ async fn check_products(
     connection: &mut SqliteConnection,
     licenses: &[NewLicense],
 ) -> Result<(), StoreError> {
-    let products: std::collections::BTreeSet<&ProductId> = licenses.iter().map(|l| &l.terms.product).collect();
+    let products: std::collections::BTreeSet<&ProductId> =
+        licenses.iter().map(|l| &l.terms.product).collect();
     for product in products {
         let known = sqlx::query("SELECT 1 FROM products WHERE id = ?")
             .bind(product.as_str())

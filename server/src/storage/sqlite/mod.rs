@@ -140,10 +140,11 @@ impl<'a> Held<'a> {
 
     /// After a failure that left the connection in doubt: the next user opens another one.
     fn settle<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(StoreError::Database(error)) = &result
-            && !matches!(error, sqlx::Error::RowNotFound)
-        {
-            *self.0 = None;
+        match &result {
+            Err(StoreError::Database(sqlx::Error::RowNotFound)) => {}
+            // On a full disk SQLite itself rolls the transaction back, and the driver goes on counting it as open.
+            Err(StoreError::Database(_) | StoreError::Full) => *self.0 = None,
+            _ => {}
         }
         result
     }
@@ -192,7 +193,9 @@ impl Store for SqliteStore {
     fn meta(&self) -> Later<'_, Meta> {
         Box::pin(async move {
             let mut held = self.reading().await?;
-            let row = sqlx::query("SELECT vendor, epoch, catalogue FROM meta").fetch_one(held.connection()?).await?;
+            let row = sqlx::query("SELECT vendor, epoch, catalogue FROM meta")
+                .fetch_one(held.connection()?)
+                .await?;
             let vendor: String = row.try_get(0)?;
             Ok(Meta {
                 vendor: VendorId::from_str(&vendor).map_err(|_| StoreError::Corrupt("meta"))?,

@@ -37,8 +37,7 @@ pub(super) use {activation_columns, license_columns};
 pub(super) fn license(row: &SqliteRow) -> Result<License, StoreError> {
     const WHERE: &str = "licenses";
     let corrupt = || StoreError::Corrupt(WHERE);
-    let contains: Vec<ProductId> =
-        serde_json::from_str(row.try_get::<&str, _>(4)?).map_err(|_| corrupt())?;
+    let contains: Vec<ProductId> = serde_json::from_str(row.try_get::<&str, _>(4)?).map_err(|_| corrupt())?;
     let date: Option<&str> = row.try_get(8)?;
     Ok(License {
         id: LicenseId(row.try_get(0)?),

@@ -1,0 +1,172 @@
+//! The OpenAPI 3.1 description, generated from the handlers and served at `/v1/openapi.json`.
+
+use axum::Json;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
+
+use super::{admin, exchange, public};
+
+/// A signed request.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestBody {
+    /// A `claviger-request+jws` in compact form; docs/protocol.md describes its content.
+    request: String,
+}
+
+/// A signed answer.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct AnswerBody {
+    /// A `claviger-answer+jws` in compact form.
+    answer: String,
+}
+
+/// The current keyset.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct KeysetBody {
+    /// A `claviger-keyset+jws` in compact form.
+    keyset: String,
+    /// A `claviger-sunset+jws`, once the vendor has published one.
+    sunset: Option<String>,
+}
+
+/// The current catalogue.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct ManifestBody {
+    /// A `claviger-manifest+jws` in compact form.
+    manifest: String,
+}
+
+/// The server works.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct HealthBody {
+    /// `ok`.
+    status: String,
+    /// The server's version.
+    version: String,
+    /// Its epoch: rises when a backup is restored.
+    epoch: u64,
+}
+
+/// A refusal, as RFC 9457 wants it (`application/problem+json`).
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct Problem {
+    /// `urn:claviger:problem:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The stable code.
+    code: String,
+    /// What happened, in one line.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What happened here in particular, and what to do.
+    detail: Option<String>,
+    /// Who holds the seats; told only after the unlock code was proved.
+    seats: Option<Seats>,
+    /// For `bad_document`: the document's own error code.
+    document: Option<String>,
+}
+
+/// The seats of a license.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct Seats {
+    /// How many there are.
+    total: u32,
+    /// Who holds them.
+    holders: Vec<SeatHolder>,
+}
+
+/// A machine that holds a seat.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct SeatHolder {
+    /// Its id.
+    machine_id: String,
+    /// Its name.
+    device_name: String,
+    /// Since when; seconds since 1970.
+    since: i64,
+    /// When it was last heard of; seconds since 1970.
+    last_seen: i64,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Claviger activation server", description = "Activates, refreshes and gives up licenses with signed requests and answers; /v1/admin does what the vendor's commands do."),
+    paths(
+        exchange::activate, exchange::refresh, exchange::deactivate,
+        public::keyset, public::manifest, public::health,
+        admin::list_products, admin::add_product, admin::list_licenses, admin::issue_licenses,
+        admin::import_licenses, admin::show_license, admin::suspend_license, admin::resume_license,
+        admin::revoke_license, admin::transfer_license, admin::renew_license, admin::list_activations,
+        admin::release_activation,
+    ),
+    components(schemas(Problem)),
+    modifiers(&AdminKeyScheme)
+)]
+struct Description;
+
+struct AdminKeyScheme;
+
+impl Modify for AdminKeyScheme {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("admin_key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// `GET /v1/openapi.json`
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-cache")], Json(Description::openapi()))
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_protocol::http;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn it_is_openapi_3_1_and_names_every_path() {
+        let text = serde_json::to_value(Description::openapi()).unwrap();
+        assert!(text["openapi"].as_str().unwrap().starts_with("3.1"));
+        for path in
+            ["/v1/activate", "/v1/refresh", "/v1/deactivate", "/v1/keyset", "/v1/manifest", "/v1/health"]
+        {
+            assert!(text["paths"][path].is_object(), "{path}");
+        }
+        assert_eq!(text["paths"].as_object().unwrap().len(), 17);
+        assert!(text["components"]["securitySchemes"]["admin_key"].is_object());
+    }
+
+    /// The schemas above describe types of the protocol crate: this fails when those move away.
+    #[test]
+    fn schemas_describe_what_is_sent() {
+        fn fields(value: &impl Serialize) -> Vec<String> {
+            let Value::Object(map) = json!(value) else { panic!() };
+            map.keys().cloned().collect()
+        }
+        let holder = http::SeatHolder {
+            machine_id: claviger_protocol::ids::MachineId([1; 16]),
+            device_name: claviger_protocol::ids::DeviceName::lossy("x"),
+            since: claviger_protocol::clock::Timestamp(1),
+            last_seen: claviger_protocol::clock::Timestamp(2),
+        };
+        let mut problem = http::Problem::new(http::ProblemCode::SeatsTaken).detail("x");
+        problem.seats = Some(http::Seats { total: 1, holders: vec![holder] });
+        problem.document = Some("x".into());
+        let read: Problem = serde_json::from_value(json!(problem)).unwrap();
+        assert_eq!(fields(&read), fields(&problem));
+        let health = http::HealthBody { status: "ok".into(), version: "1".into(), epoch: 1 };
+        let read: HealthBody = serde_json::from_value(json!(health)).unwrap();
+        assert_eq!(fields(&read), fields(&health));
+        let keyset = http::KeysetBody { keyset: "k".into(), sunset: Some("s".into()) };
+        let read: KeysetBody = serde_json::from_value(json!(keyset)).unwrap();
+        assert_eq!(fields(&read), fields(&keyset));
+    }
+}
