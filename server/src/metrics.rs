@@ -203,7 +203,8 @@ fn with_entry<K: Ord + Copy, V, R>(
 /// Counts the requests that pass through it by their route's pattern; for a router's `layer`. What matches no route
 /// counts as `other`, so that a stranger's paths cannot fill the memory.
 pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("other", |path| metrics.route(path.as_str()));
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("other", |path| metrics.route(path.as_str()));
     let started = std::time::Instant::now();
     let response = next.run(request).await;
     metrics.request(route, response.status().as_u16(), started.elapsed());
