@@ -207,11 +207,14 @@ impl Machine {
         self.claviger_with(&arguments, &format!("{}\n", license.unlock_code))
     }
 
-    /// The status word of a product, from the files alone.
+    /// The status word of a product, from the files alone; the error's where there is not even a good profile.
     #[must_use]
     pub fn status_of(&self, product: &str) -> String {
         let done = self.claviger(&["--json", "check", product]);
         let answer = done.json();
+        if answer["error"].is_object() {
+            return done.refused().error_code();
+        }
         let licensed = answer["licensed"].as_bool().unwrap_or_else(|| panic!("{done}"));
         assert_eq!(done.code == Some(0), licensed, "{done}");
         answer["status"].as_str().unwrap().to_owned()

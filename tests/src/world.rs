@@ -109,7 +109,7 @@ impl World {
     /// The vendor profile.
     #[must_use]
     pub fn profile(&self) -> PathBuf {
-        self.data().join("vendor.clvprofile")
+        self.data.join("vendor.clvprofile")
     }
 
     /// What a plug-in with the profile compiled in believes, and its first keyset.
@@ -243,8 +243,9 @@ impl World {
     }
 
     /// Puts a backup in the place of what the server has.
-    pub fn restore(&self, from: &Path) {
-        let _said = self.server(&["restore", from.to_str().unwrap(), "--force"]).ok();
+    pub fn restore(&mut self, from: &Path) {
+        self.data = self.path(&format!("server-{}", crate::random_hex(4)));
+        let _said = self.server(&["restore", from.to_str().unwrap()]).ok();
     }
 
     /// The server's view of a license.

@@ -26,6 +26,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("canary", Needs::Namespaces),
     ("disk", Needs::Root),
     ("forged_profile", Needs::Nothing),
+    ("fuzz_replay", Needs::Nothing),
     ("hostile_documents", Needs::Nothing),
     ("hostile_peers", Needs::Nothing),
     ("journey", Needs::Nothing),
