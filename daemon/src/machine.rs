@@ -124,7 +124,7 @@ impl Machine {
             device_name,
             os: OsInfo {
                 family: std::env::consts::OS.to_owned(),
-                version: short_text(&os_version(System::name(), System::os_version())),
+                version: short_text(&os_version(System::name().as_deref(), System::os_version().as_deref())),
                 arch: std::env::consts::ARCH.to_owned(),
             },
             cpu: Cpu {
@@ -150,10 +150,10 @@ fn rounded_gib(bytes: u64) -> u32 {
 }
 
 /// `Debian 12` for the name `Debian GNU/Linux` and the version `12`.
-fn os_version(name: Option<String>, version: Option<String>) -> String {
-    let name = name.unwrap_or_else(|| std::env::consts::OS.to_owned());
+fn os_version(name: Option<&str>, version: Option<&str>) -> String {
+    let name = name.unwrap_or(std::env::consts::OS);
     let name = name.trim_end_matches("GNU/Linux").trim();
-    match version.as_deref().map(str::trim) {
+    match version.map(str::trim) {
         Some(version) if !version.is_empty() => format!("{name} {version}"),
         _ => name.to_owned(),
     }
@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn facts_are_short_and_rounded() {
-        assert_eq!(os_version(Some("Debian GNU/Linux".into()), Some("12".into())), "Debian 12");
-        assert_eq!(os_version(Some("Ubuntu".into()), Some("24.04".into())), "Ubuntu 24.04");
+        assert_eq!(os_version(Some("Debian GNU/Linux"), Some("12")), "Debian 12");
+        assert_eq!(os_version(Some("Ubuntu"), Some("24.04")), "Ubuntu 24.04");
         assert_eq!(os_version(None, None), std::env::consts::OS);
         assert_eq!(rounded_gib(15_900_000_000), 15);
         assert_eq!(rounded_gib(16_700_000_000), 16);

@@ -1,5 +1,6 @@
 //! The life of an activation as its machine sees it: lost answers, receipts, ends and returns, new keysets, restored
 //! servers, damaged files, and state that belongs elsewhere.
+#![expect(clippy::unwrap_used, reason = "this is test code; clippy knows tests by their attribute alone")]
 
 mod common;
 

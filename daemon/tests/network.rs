@@ -1,5 +1,6 @@
 //! Servers that are not there, not theirs, slow, or hostile: bounded time and memory, a code and a sentence for each,
 //! and what was licensed before stays licensed.
+#![expect(clippy::unwrap_used, reason = "this is test code; clippy knows tests by their attribute alone")]
 
 mod common;
 

@@ -76,6 +76,9 @@ impl Engine {
         let work = tokio::task::spawn_local(async move {
             let _busy = engine.busy();
             let result = engine.activate_in_turn(&vendor, &serial, &unlock, replace, &progress).await;
+            if matches!(result, Err(CallError::Unreachable { .. } | CallError::Storage { .. })) {
+                engine.note_failure(&vendor, None);
+            }
             drop(turn);
             engine.announce();
             result

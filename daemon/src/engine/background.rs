@@ -126,7 +126,8 @@ impl Engine {
             let mut record = vendor.record.borrow_mut();
             let wait = backoff(record.failures, u64::from_le_bytes(random)).max(least.unwrap_or(0));
             record.failures = record.failures.saturating_add(1);
-            record.retry_at = Some(self.now().plus(wait));
+            // A server may have asked for a longer pause.
+            record.retry_at = record.retry_at.max(Some(self.now().plus(wait)));
         }
         self.store_record(vendor);
     }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use claviger_protocol::clock::DAY;
 use claviger_protocol::documents::{Answer, Order, REQUEST_VERSION, ReceiptOutcome, Request};
 use claviger_protocol::http::Problem;
 use claviger_protocol::ids::Nonce;
@@ -64,6 +65,12 @@ impl Engine {
         let server = vendor.profile.server.clone();
         let reply = self.egress.send(&*self.clock, vendor.id(), &server, envelope).await;
         fault::point("after-send");
+        if let Err(failure) = &reply
+            && let Some(seconds) = failure.retry_after()
+        {
+            let pause = i64::try_from(seconds).unwrap_or(DAY).min(DAY);
+            vendor.record.borrow_mut().retry_at = Some(self.now().plus(pause));
+        }
         let text = match reply? {
             Reply::Answer(text) => text,
             Reply::Refused(problem) => {

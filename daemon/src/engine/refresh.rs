@@ -51,6 +51,9 @@ impl Engine {
             let work = tokio::task::spawn_local(async move {
                 let _busy = engine.busy();
                 let result = engine.refresh_on_request(&vendor).await;
+                if result.is_err() {
+                    engine.note_failure(&vendor, None);
+                }
                 drop(turn);
                 engine.announce();
                 result

@@ -483,12 +483,34 @@ pub fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// Gives memory that is not used any more back to the system.
+/// Gives memory that is not used any more back to the system: freed blocks, and the pages of the program that an
+/// exchange over TLS has touched and that are not needed until the next one.
 pub fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call has no preconditions.
     unsafe {
         libc::malloc_trim(0);
+    }
+    drop_program_pages();
+}
+
+/// Unmaps the program's own code and constants; what runs next is mapped again from the page cache.
+fn drop_program_pages() {
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let page = rustix::param::page_size();
+    let start = (&raw const __executable_start).addr().next_multiple_of(page);
+    let end = (&raw const etext).addr() & !(page - 1);
+    if end <= start {
+        return;
+    }
+    let from = (&raw const __executable_start).with_addr(start).cast_mut().cast();
+    // SAFETY: the range holds whole pages of the program file between its first byte and the end of its code. They are
+    // mapped read-only and were never written (relocated data lies behind the code), so they read the same afterwards.
+    unsafe {
+        libc::madvise(from, end - start, libc::MADV_DONTNEED);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A vendor, a server made by hand, and a daemon's engine in a private folder. Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "this is test code; clippy knows tests by their attribute alone")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
