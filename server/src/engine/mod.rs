@@ -8,6 +8,9 @@ pub mod model;
 mod world;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{
     Activate, AnswerClaims, Claimed, ClaimedState, Command, Decision, GivenReceipt, Held, Order, Refusal,
     Shown,
