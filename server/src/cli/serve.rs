@@ -110,7 +110,13 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
         "listening": address, "url": format!("{scheme}://{address}"), "metrics": metrics_address,
     }));
     tracing::info!(%address, "serving");
+    let house = tokio::spawn({
+        let app = Arc::clone(&app);
+        async move { app.keep_house().await }
+    });
     Listener { socket, tls, limits }.serve(router(Arc::clone(&app)), stop).await;
+    house.abort();
+    let _ = house.await;
     drop(app);
     // What was decided is committed before the process ends.
     let _ = tokio::time::timeout(limits.drain, writer).await;

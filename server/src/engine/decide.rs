@@ -145,7 +145,7 @@ fn activate(
         return Err(Refusal::Expired(exp));
     }
     let machine = order.machine.machine_id;
-    if !world.device(machine, &command.device).is_some_and(|d| d.last_seen >= now.plus(-YEAR))
+    if world.device(machine, &command.device).is_none_or(|d| d.last_seen < now.plus(-YEAR))
         && world.live_devices(machine, now.plus(-YEAR)) >= MAX_DEVICE_KEYS
     {
         return Err(Refusal::MachineIdShared);

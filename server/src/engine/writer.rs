@@ -128,7 +128,6 @@ async fn commit(
                 let context = Context { vendor: &vendor, now };
                 let all: Vec<_> = commands.iter().map(|c| decide(world, c, &context)).collect();
                 let _ = told.send(all);
-                fault::point("before-commit");
             }),
         )
         .await?;

@@ -1,8 +1,9 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use claviger_protocol::clock::Clock;
+use claviger_protocol::clock::{Clock, DAY};
 use claviger_protocol::ids::ActivationId;
 use claviger_protocol::keys::PublicKey;
 use claviger_protocol::serial::Serial;
@@ -16,6 +17,12 @@ use crate::engine::{Lookup, Writer};
 use crate::metrics::Metrics;
 use crate::security_log::{Entry, SecurityLog};
 use crate::storage::Store;
+
+/// Answers to refreshes and receipts are kept this long for repeated requests: twice as long as an offline request is
+/// good. Answers that made an activation are kept for ever.
+const ANSWERS_KEPT: i64 = 60 * DAY;
+/// How often old answers are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
 
 /// What a server is made of.
 pub struct AppParts {
@@ -63,6 +70,25 @@ impl App {
         let lookup = Lookup::start(Arc::clone(&parts.store));
         let nobody = claviger_protocol::keys::SigningKey::generate(parts.rng.as_ref())?.public();
         Ok((Arc::new(Self { parts, writer, lookup, failed_proofs: FailedProofs::default(), nobody }), done))
+    }
+
+    /// Forgets what need not be kept, now and then, for as long as it is polled.
+    pub async fn keep_house(&self) {
+        loop {
+            let before = self.parts.clock.now().plus(-ANSWERS_KEPT);
+            match self.parts.store.forget_answers(before).await {
+                Ok(0) => tokio::time::sleep(HOUSEKEEPING).await,
+                // More may be left; whoever waits for the database goes first.
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "old answers were not forgotten"
+                    );
+                    tokio::time::sleep(HOUSEKEEPING).await;
+                }
+            }
+        }
     }
 
     /// Notes where something came from: the only use that is made of an address.

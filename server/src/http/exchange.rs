@@ -121,7 +121,7 @@ async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Resu
     })?;
     drop(bytes);
     let issuer = app.parts.issuer.get();
-    let (request, key, hash) = Request::verify(&body.request, issuer.vendor()).map_err(bad_document)?;
+    let (request, key, hash) = Request::verify(&body.request, issuer.vendor()).map_err(|e| bad_document(&e))?;
     drop(body);
     if Route::of(&request.order) != route {
         return Err(Problem::new(ProblemCode::BadRequest)
@@ -178,8 +178,8 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<axum::body::By
     }
 }
 
-fn bad_document(error: DocumentError) -> ApiProblem {
-    let code = match &error {
+fn bad_document(error: &DocumentError) -> ApiProblem {
+    let code = match error {
         DocumentError::Vendor { .. } => ProblemCode::WrongVendor,
         DocumentError::TooLarge { .. } => ProblemCode::TooLarge,
         _ => ProblemCode::BadDocument,

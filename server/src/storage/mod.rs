@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::keys::PublicKey;
 use claviger_protocol::serial::Serial;
@@ -47,6 +48,9 @@ pub trait Store: admin::Admin + std::fmt::Debug + Send + Sync {
 
     /// What the server knows about itself.
     fn meta(&self) -> Later<'_, Meta>;
+
+    /// Forgets some of the answers older than `before` that made no activation; how many. Zero when none are left.
+    fn forget_answers(&self, before: Timestamp) -> Later<'_, u64>;
 
     /// Closes all connections, so that nothing is left beside the database's file.
     fn close(&self) -> Later<'_, ()>;

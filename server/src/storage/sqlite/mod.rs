@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::keys::PublicKey;
 use claviger_protocol::serial::Serial;
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Decide, Later, Meta, Store, StoreError};
 use crate::engine::{Touched, World};
+use crate::fault;
 
 /// How long one process waits for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -160,6 +162,7 @@ impl Store for SqliteStore {
                 batch::load(&mut transaction, &touched, &mut world).await?;
                 decide(&mut world);
                 batch::write(&mut transaction, &world).await?;
+                fault::point("before-commit");
                 transaction.commit().await?;
                 Ok(())
             }
@@ -202,6 +205,22 @@ impl Store for SqliteStore {
                 epoch: rows::unsigned(&row, 1, "meta")?,
                 catalogue: rows::unsigned(&row, 2, "meta")?,
             })
+        })
+    }
+
+    fn forget_answers(&self, before: Timestamp) -> Later<'_, u64> {
+        Box::pin(async move {
+            let mut held = self.writing().await?;
+            // A bounded number at a time: activations must not wait for it.
+            let done = sqlx::query(
+                "DELETE FROM requests WHERE (jkt, nonce) IN \
+                 (SELECT jkt, nonce FROM requests WHERE activation IS NULL AND at < ? LIMIT 2000)",
+            )
+            .bind(before.0)
+            .execute(held.connection()?)
+            .await
+            .map_err(StoreError::from);
+            Ok(held.settle(done)?.rows_affected())
         })
     }
 
