@@ -64,6 +64,13 @@ pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
             let grown = log.metadata().is_ok_and(|found| found.len() != begun);
             let lines = if grown { logs::last_lines(&log, 5).unwrap_or_default() } else { Vec::new() };
             failure.causes.extend(lines);
+            // A daemon that cannot write cannot write its log either: say what keeps it from it.
+            if !grown
+                && let Some(folder) = log.parent()
+                && let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+            {
+                failure.causes.push(format!("{}: {}", folder.display(), std::io::Error::from(error)));
+            }
             Err(failure.advice(format!(
                 "The whole log is {}. To see the daemon start before your eyes:\n    claviger daemon run",
                 log.display()
