@@ -132,6 +132,7 @@ impl Proxy {
             drop(state);
             let proxy = self.clone();
             let tls = tls.cloned();
+            let end = stream.try_clone().unwrap();
             std::thread::spawn(move || {
                 // Whatever goes wrong on a connection is what the test is about.
                 let _ended = match tls {
@@ -141,6 +142,8 @@ impl Proxy {
                     }
                     None => proxy.connection(stream),
                 };
+                // The list of open connections has a copy: hanging up needs more than dropping ours.
+                let _gone = end.shutdown(Shutdown::Both);
             });
         }
     }

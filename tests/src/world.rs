@@ -257,7 +257,10 @@ impl World {
     /// How many seats of a license are taken.
     #[must_use]
     pub fn seats_taken(&self, license: &License) -> usize {
-        self.activations(license).len()
+        let machines: std::collections::BTreeSet<String> =
+            self.activations(license).iter().map(|a| a["machine_id"].to_string()).collect();
+        assert_eq!(self.show(license)["seats_used"], machines.len(), "the server counts its own machines");
+        machines.len()
     }
 
     /// The activations that hold a seat of a license.

@@ -24,7 +24,7 @@ fn a_dead_machine_s_seat_is_taken_over_and_it_learns_why() {
     let listed = old.json(&["license", "list"]);
     assert_eq!(listed["licenses"][0]["status"], "replaced");
     assert_eq!(listed["licenses"][0]["ended_by"], "New tower");
-    let _said = old.claviger(&["license", "show", PRODUCT]).ok().says(&["replaced", "New tower"]);
+    let _said = old.claviger(&["license", "show", PRODUCT]).ok().says(&["Another computer", "New tower"]);
     assert!(new.is_licensed(PRODUCT));
 }
 
