@@ -1,12 +1,11 @@
 //! One copy of the library in a process: where it looks, what it has opened, the clock it asks.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use claviger_protocol::clock::{Clock, SystemClock};
 
 use crate::daemon::News;
-use crate::platform::{self, Locality, Places};
+use crate::platform::{self, Places};
 use crate::vendor::{ProfileError, Vendor, VendorShared};
 use crate::worker::Workers;
 
@@ -22,7 +21,6 @@ pub(crate) struct LibraryShared {
     pub(crate) clock: Arc<dyn Clock>,
     machine: MachineIdSource,
     os_machine_id: OnceLock<String>,
-    localities: Mutex<Option<Arc<Vec<Locality>>>>,
     vendors: Mutex<Vec<Arc<VendorShared>>>,
     lease: Mutex<Weak<Lease>>,
     pub(crate) workers: Workers,
@@ -136,7 +134,6 @@ impl LibraryBuilder {
             clock: self.clock,
             machine: self.machine,
             os_machine_id: OnceLock::new(),
-            localities: Mutex::new(None),
             vendors: Mutex::new(Vec::new()),
             lease: Mutex::new(Weak::new()),
             workers: Workers::default(),
@@ -165,17 +162,5 @@ impl LibraryShared {
                 None => platform::os_machine_id().map(|id| self.os_machine_id.get_or_init(|| id).clone()),
             },
         }
-    }
-
-    /// Whether each store's disk may hang; asked once, and `again` on request.
-    pub(crate) fn localities(&self, again: bool) -> Arc<Vec<Locality>> {
-        let lock = || self.localities.lock().unwrap_or_else(PoisonError::into_inner);
-        if !again && let Some(known) = lock().clone() {
-            return known;
-        }
-        let paths: Vec<&PathBuf> = self.places.stores.iter().map(|place| &place.path).collect();
-        let found = Arc::new(paths.into_iter().map(|path| platform::locality(path)).collect::<Vec<_>>());
-        *lock() = Some(found.clone());
-        found
     }
 }

@@ -14,7 +14,7 @@ use claviger_protocol::documents::{ActivationCertificate, Document as _, EndReas
 use claviger_protocol::ids::{ActivationId, ProductId, VendorId};
 use serde::Deserialize;
 
-use crate::platform::{self, EntryKind, ReadError, StorePlace};
+use crate::platform::{self, EntryKind, Folder, ReadError, StorePlace};
 
 /// Whose folder of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,11 +100,11 @@ pub(crate) fn clock_note(place: &StorePlace) -> ClockNote {
 /// A receipt counts when it reads as one for the activation that its name says; a torn one takes no license away.
 /// Receipts are written atomically, so a durable one always reads.
 pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -> Result<Found, ReadError> {
-    let folder = vendor_folder(place, vendor).join("products").join(product.as_str());
+    let folder = Folder::open(&vendor_folder(place, vendor).join("products").join(product.as_str()))?;
     let mut certificates: BTreeMap<ActivationId, EntryKind> = BTreeMap::new();
     let mut receipts = BTreeMap::new();
     let mut notes = BTreeMap::new();
-    platform::list(&folder, |name, kind| {
+    folder.list(|name, kind| {
         let Some((stem, ending)) = name.split_once('.') else { return };
         let (into, most) = match ending {
             "cert" => (&mut certificates, MAX_CERTIFICATES),
@@ -119,7 +119,7 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
         }
     })?;
 
-    let file = |id: ActivationId, ending: &str| folder.join(format!("{id}.{ending}"));
+    let read = |id: ActivationId, ending: &str, kind, max| folder.read(&format!("{id}.{ending}"), kind, max);
     // Receipts beside a certificate are read first; others only explain.
     let (beside, alone): (Vec<_>, Vec<_>) =
         receipts.into_iter().partition(|(id, _)| certificates.contains_key(id));
@@ -127,7 +127,7 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
         .into_iter()
         .chain(alone.into_iter().take(MAX_NOTES_READ))
         .filter(|(id, kind)| {
-            platform::read(&file(*id, "receipt"), *kind, Receipt::MAX_LEN)
+            read(*id, "receipt", *kind, Receipt::MAX_LEN)
                 .ok()
                 .and_then(|bytes| String::from_utf8(bytes).ok())
                 .and_then(|text| Receipt::peek(&text).ok())
@@ -138,22 +138,24 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
     let certificates = certificates
         .into_iter()
         .filter(|(id, _)| !given_up.contains(id))
-        .map(|(name, kind)| Candidate { name, text: read_text(&file(name, "cert"), kind) })
+        .map(|(name, kind)| Candidate {
+            name,
+            text: as_text(read(name, "cert", kind, ActivationCertificate::MAX_LEN)),
+        })
         .collect();
     let ended = notes
         .into_iter()
         .take(MAX_NOTES_READ)
         .filter_map(|(id, kind)| {
-            let bytes = platform::read(&file(id, "ended"), kind, 4096).ok()?;
+            let bytes = read(id, "ended", kind, 4096).ok()?;
             serde_json::from_slice(&bytes).ok()
         })
         .collect();
     Ok(Found { certificates, given_up, ended })
 }
 
-fn read_text(path: &std::path::Path, kind: EntryKind) -> Result<String, ReadError> {
-    let bytes = platform::read(path, kind, ActivationCertificate::MAX_LEN)?;
-    String::from_utf8(bytes).map_err(|_| ReadError::NotAFile)
+fn as_text(bytes: Result<Vec<u8>, ReadError>) -> Result<String, ReadError> {
+    String::from_utf8(bytes?).map_err(|_| ReadError::NotAFile)
 }
 
 /// Whether `place` is missing because a sandbox hides it, and not because nothing was ever activated.

@@ -10,7 +10,7 @@ use claviger_protocol::status::Status;
 
 use crate::library::{Lease, Library, LibraryShared};
 use crate::license::{License, ProductState};
-use crate::platform::{Locality, ReadError, StorePlace};
+use crate::platform::{self, Locality, ReadError, StorePlace};
 use crate::store;
 use crate::trust::TrustKeeper;
 use crate::verdict::{self, Question, Verdict};
@@ -59,6 +59,7 @@ pub(crate) struct VendorShared {
     name: String,
     trust: TrustKeeper,
     machine: OnceLock<MachineId>,
+    localities: Mutex<Option<Arc<Vec<Locality>>>>,
     products: Mutex<BTreeMap<ProductKey, Arc<ProductState>>>,
 }
 
@@ -120,6 +121,7 @@ impl VendorShared {
             name: parsed.name,
             trust: TrustKeeper::new(anchor, keyset, parsed.keyset),
             machine: OnceLock::new(),
+            localities: Mutex::new(None),
             products: Mutex::new(BTreeMap::new()),
         })
     }
@@ -137,10 +139,25 @@ impl VendorShared {
         Some(*self.machine.get_or_init(|| derived))
     }
 
+    /// Whether each store's disk may hang; asked once, and `again` on request.
+    fn localities(&self, again: bool) -> Arc<Vec<Locality>> {
+        let lock = || self.localities.lock().unwrap_or_else(PoisonError::into_inner);
+        if !again && let Some(known) = lock().clone() {
+            return known;
+        }
+        let places = self.library.places.stores.iter();
+        let found: Vec<_> = places
+            .map(|place| platform::locality(&place.path.join(self.id.as_str()).join("products")))
+            .collect();
+        let found = Arc::new(found);
+        *lock() = Some(found.clone());
+        found
+    }
+
     /// Finds out about a product and publishes it. Stores on disks that may hang are read by a helper, which is waited
     /// for briefly; until it has answered, the product is pending.
     pub(crate) fn look(self: &Arc<Self>, state: &Arc<ProductState>, again: bool) {
-        let localities = self.library.localities(again);
+        let localities = self.localities(again);
         let places = self.library.places.stores.iter().enumerate();
         let near: Vec<_> =
             places.filter(|(index, _)| localities.get(*index) == Some(&Locality::Local)).collect();

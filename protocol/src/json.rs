@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| A::Error::custom("nested too deeply"))?;
         // Objects of ours have few names: a linear look beats hashing. The bound keeps a hostile one linear too.
         let mut names: Vec<std::borrow::Cow<'de, str>> = Vec::new();
-        let mut many: std::collections::HashSet<String> = std::collections::HashSet::new();
+        let mut many: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
         while let Some(Name(name)) = map.next_key()? {
             let seen = if names.len() < 32 { names.contains(&name) } else { many.contains(name.as_ref()) };
             if seen || (names.len() >= 32 && names.contains(&name)) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    FileIdentity, Thread, list, locality, os_machine_id, read, read_with_identity, sandboxed,
+    FileIdentity, Folder, Thread, locality, os_machine_id, read, read_with_identity, sandboxed,
 };
 
 /// Where a process of this user finds the stores and the daemons, in the order in which they are asked.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::super::{EntryKind, ReadError};
@@ -32,11 +32,11 @@ fn explain(error: Errno) -> ReadError {
 }
 
 /// Opens a file, asking only where the folder's listing did not tell whether it is one.
-fn open(path: &Path, kind: EntryKind) -> Result<OwnedFd, ReadError> {
+fn open(at: impl AsFd, path: &Path, kind: EntryKind) -> Result<OwnedFd, ReadError> {
     if kind == EntryKind::Other {
         return Err(ReadError::NotAFile);
     }
-    match rustix::fs::open(path, FILE, Mode::empty()) {
+    match rustix::fs::openat(at, path, FILE, Mode::empty()) {
         Ok(file) => Ok(file),
         // A link at the end of the path, a socket, a device without a driver.
         Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Err(ReadError::NotAFile),
@@ -59,7 +59,11 @@ fn identity(file: impl AsFd) -> Result<FileIdentity, ReadError> {
 
 /// All of a file that is at most `max` bytes long.
 pub(crate) fn read(path: &Path, kind: EntryKind, max: usize) -> Result<Vec<u8>, ReadError> {
-    let file = open(path, kind)?;
+    read_at(CWD, path, kind, max)
+}
+
+fn read_at(at: impl AsFd, path: &Path, kind: EntryKind, max: usize) -> Result<Vec<u8>, ReadError> {
+    let file = open(at, path, kind)?;
     if kind == EntryKind::Untold {
         identity(&file)?;
     }
@@ -73,7 +77,7 @@ pub(crate) fn read_with_identity(
     max: usize,
     known: Option<FileIdentity>,
 ) -> Result<(Option<Vec<u8>>, FileIdentity), ReadError> {
-    let file = open(path, EntryKind::Untold)?;
+    let file = open(CWD, path, EntryKind::Untold)?;
     let identity = identity(&file)?;
     if known == Some(identity) {
         return Ok((None, identity));
@@ -82,7 +86,7 @@ pub(crate) fn read_with_identity(
 }
 
 fn read_open(file: &OwnedFd, max: usize) -> Result<Vec<u8>, ReadError> {
-    let mut content = Vec::with_capacity(4096.min(max + 1));
+    let mut content = Vec::with_capacity(2048.min(max + 1));
     loop {
         let room = content.capacity() - content.len();
         let got = match rustix::io::read(file, rustix::buffer::spare_capacity(&mut content)) {
@@ -105,29 +109,42 @@ fn read_open(file: &OwnedFd, max: usize) -> Result<Vec<u8>, ReadError> {
 /// Most names of a folder that are looked at: reading 10,000 takes about a millisecond.
 const MAX_ENTRIES: usize = 20_000;
 
-/// Shows every name in a folder to `visit`.
-pub(crate) fn list(folder: &Path, mut visit: impl FnMut(&str, EntryKind)) -> Result<(), ReadError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::NONBLOCK;
-    let folder = rustix::fs::open(folder, flags, Mode::empty()).map_err(explain)?;
-    let mut buffer: Vec<u8> = Vec::with_capacity(8 * 1024);
-    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
-    let mut seen = 0;
-    while let Some(entry) = entries.next() {
-        let entry = entry.map_err(explain)?;
-        seen += 1;
-        if seen > MAX_ENTRIES {
-            break;
-        }
-        if let Ok(name) = entry.file_name().to_str() {
-            visit(
-                name,
-                match entry.file_type() {
-                    FileType::RegularFile => EntryKind::File,
-                    FileType::Unknown => EntryKind::Untold,
-                    _ => EntryKind::Other,
-                },
-            );
-        }
+/// An open folder: its files are found without walking down the whole path again for each.
+pub(crate) struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens a folder; a link in its place is refused.
+    pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
+        let flags =
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        rustix::fs::open(path, flags, Mode::empty()).map(Self).map_err(explain)
     }
-    Ok(())
+
+    /// Shows every name in the folder to `visit`.
+    pub(crate) fn list(&self, mut visit: impl FnMut(&str, EntryKind)) -> Result<(), ReadError> {
+        let mut buffer: Vec<u8> = Vec::with_capacity(2 * 1024);
+        let mut entries = RawDir::new(&self.0, buffer.spare_capacity_mut());
+        let mut seen = 0;
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(explain)?;
+            seen += 1;
+            if seen > MAX_ENTRIES {
+                break;
+            }
+            let kind = match entry.file_type() {
+                FileType::RegularFile => EntryKind::File,
+                FileType::Unknown => EntryKind::Untold,
+                _ => EntryKind::Other,
+            };
+            if let Ok(name) = entry.file_name().to_str() {
+                visit(name, kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// All of a file in the folder, as [`read`].
+    pub(crate) fn read(&self, name: &str, kind: EntryKind, max: usize) -> Result<Vec<u8>, ReadError> {
+        read_at(&self.0, Path::new(name), kind, max)
+    }
 }

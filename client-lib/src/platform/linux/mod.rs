@@ -7,7 +7,7 @@ mod thread;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use files::{FileIdentity, list, read, read_with_identity};
+pub(crate) use files::{FileIdentity, Folder, read, read_with_identity};
 pub(crate) use mounts::locality;
 pub(crate) use process::is_set_uid;
 pub(crate) use thread::Thread;
