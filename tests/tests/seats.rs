@@ -14,6 +14,7 @@ fn a_fourth_machine_is_told_who_holds_the_seats_and_how_to_free_one() {
         assert!(machine.is_licensed(PRODUCT));
     }
     assert_eq!(world.seats_taken(&license), 3);
+    assert_eq!(world.activations(&license).len(), 3);
 
     let fourth = world.machine("Fourth");
     let done = fourth.activate(&license).refused().says(&names);

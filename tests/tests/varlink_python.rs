@@ -9,8 +9,7 @@ const SCRIPT: &str = r#"
 import json, sys, varlink
 address, serial, code = sys.argv[1], sys.argv[2], sys.argv[3]
 with varlink.Client.new_with_address(address) as client:
-    info = client.get_service_info() if hasattr(client, "get_service_info") else client.info
-    names = client.get_interfaces() if hasattr(client, "get_interfaces") else None
+    names = sorted(client.get_interfaces())
     daemon = client.open("io.claviger.Daemon")
     methods = sorted(name for name in dir(daemon) if name[:1].isupper())
     status = daemon.GetStatus()
@@ -28,7 +27,7 @@ with varlink.Client.new_with_address(address) as client:
         for reply in daemon.Activate(serial, code, None, None, _more=True):
             progress.append(reply)
 print(json.dumps({
-    "methods": methods, "status": status, "machines": machines, "activated": activated, "listed": listed,
+    "names": names, "methods": methods, "status": status, "machines": machines, "activated": activated, "listed": listed,
     "error": error, "progress": progress,
 }, default=lambda o: o.__dict__))
 "#;
@@ -44,6 +43,8 @@ fn introspects_and_activates() {
     command.args(["-c", SCRIPT, &format!("unix:{}", machine.socket().display())]);
     command.args([&license.serial, &license.unlock_code]);
     let seen = process::run(&mut command, "").ok().json();
+    let names = seen["names"].as_array().unwrap();
+    assert!(names.iter().any(|name| name == "io.claviger.Daemon"), "{names:?}");
     let methods: Vec<&str> = seen["methods"].as_array().unwrap().iter().filter_map(|m| m.as_str()).collect();
     for method in ["Activate", "Deactivate", "Doctor", "GetStatus", "ListLicenses", "Monitor"] {
         assert!(methods.contains(&method), "{methods:?}");
