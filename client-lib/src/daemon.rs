@@ -26,7 +26,7 @@ pub enum Event {
     Done(Status),
     /// It failed: what to say, what to do next, and a stable word for programs.
     Failed {
-        /// A stable word: `not_running`, `seats_taken` …
+        /// A stable word: `daemon_not_running`, `no_seat_left` …
         code: String,
         /// A sentence for people.
         message: String,

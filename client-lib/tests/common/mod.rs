@@ -1,5 +1,9 @@
 //! A vendor, its keys and a folder of activations, made with the protocol's own types.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part; a panic is how a test fails"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
