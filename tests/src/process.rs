@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write as _};
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -317,12 +316,6 @@ impl Running {
     pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {
         wait_within(&mut self.child, limit)
             .unwrap_or_else(|| panic!("still running after {limit:?}: {}\n{}", self.name, self.output()))
-    }
-
-    /// Waits until SIGKILL has ended it, as a fault point does.
-    pub fn wait_killed(&mut self) {
-        let status = self.wait_end(PATIENCE);
-        assert_eq!(status.signal(), Some(9), "{}: {status}\n{}", self.name, self.output());
     }
 }
 

@@ -123,5 +123,5 @@ fn a_name_that_nobody_knows() {
     let done = machine.activate(&vendor.license()).refused();
     assert_eq!(done.code, Some(UNREACHABLE), "{done}");
     assert!(done.took < LIMIT, "{done}");
-    let _said = done.says(&["licenses.nobody.invalid"]);
+    let _said = done.says(&["name", "could not be found"]);
 }

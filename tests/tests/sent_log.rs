@@ -1,6 +1,5 @@
 //! What was sent can be read afterwards, byte for byte: the log holds every body that was on the wire, and nothing
 //! that was not (PRIVACY duty 27).
-#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use claviger_tests::World;
 use claviger_tests::world::PRODUCT_NAME;

@@ -78,17 +78,21 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The `.pc` file, with the folder and the version filled in.
+/// The `.pc` files, with the folder and the version filled in.
 fn pkg_config(source: &Path, dist: &Path) -> Result<()> {
-    let template = source.join("claviger.pc.in");
-    let text = std::fs::read_to_string(&template)
-        .map_err(|e| Failure::new(format!("{}: {e}", template.display())))?;
-    let text =
-        text.replace("@prefix@", &dist.display().to_string()).replace("@version@", env!("CARGO_PKG_VERSION"));
-    let file = dist.join("lib/pkgconfig/claviger.pc");
-    std::fs::create_dir_all(dist.join("lib/pkgconfig"))?;
-    std::fs::write(&file, text)?;
-    println!("  {}", file.strip_prefix(shell::root()).unwrap_or(&file).display());
+    let folder = dist.join("lib/pkgconfig");
+    std::fs::create_dir_all(&folder)?;
+    for name in ["claviger.pc", "claviger-static.pc"] {
+        let template = source.join(format!("{name}.in"));
+        let text = std::fs::read_to_string(&template)
+            .map_err(|e| Failure::new(format!("{}: {e}", template.display())))?;
+        let text = text
+            .replace("@PREFIX@", &dist.display().to_string())
+            .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+        let file = folder.join(name);
+        std::fs::write(&file, text)?;
+        println!("  {}", file.strip_prefix(shell::root()).unwrap_or(&file).display());
+    }
     Ok(())
 }
 

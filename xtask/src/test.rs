@@ -38,6 +38,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("restore", Needs::Nothing),
     ("same_machine", Needs::Namespaces),
     ("seats", Needs::Namespaces),
+    ("sent_log", Needs::Nothing),
     ("tls", Needs::Nothing),
     ("varlink_python", Needs::Python),
 ];
