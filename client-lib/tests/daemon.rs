@@ -1,5 +1,6 @@
 //! Activation, giving up and notifications against a scripted daemon on a real socket.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

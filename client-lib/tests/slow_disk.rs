@@ -1,5 +1,6 @@
 //! A disk that hangs: a FUSE file system whose server never answers. Needs root; without it the test says so.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 
