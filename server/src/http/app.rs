@@ -74,6 +74,13 @@ impl App {
 
     /// Forgets what need not be kept, now and then, for as long as it is polled.
     pub async fn keep_house(&self) {
+        tokio::select! {
+            () = self.forget_answers() => {}
+            never = self.parts.store.keep_tidy() => match never {},
+        }
+    }
+
+    async fn forget_answers(&self) {
         loop {
             let before = self.parts.clock.now().plus(-ANSWERS_KEPT);
             match self.parts.store.forget_answers(before).await {

@@ -121,7 +121,8 @@ async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Resu
     })?;
     drop(bytes);
     let issuer = app.parts.issuer.get();
-    let (request, key, hash) = Request::verify(&body.request, issuer.vendor()).map_err(|e| bad_document(&e))?;
+    let (request, key, hash) =
+        Request::verify(&body.request, issuer.vendor()).map_err(|e| bad_document(&e))?;
     drop(body);
     if Route::of(&request.order) != route {
         return Err(Problem::new(ProblemCode::BadRequest)

@@ -23,6 +23,9 @@ use crate::engine::{Touched, World};
 /// A future of a store: the trait is used as `dyn Store`.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// Work that goes on until it is dropped.
+pub type Idle<'a> = Pin<Box<dyn Future<Output = std::convert::Infallible> + Send + 'a>>;
+
 /// Decides in memory about a batch.
 pub type Decide = Box<dyn FnOnce(&mut World) + Send>;
 
@@ -51,6 +54,9 @@ pub trait Store: admin::Admin + std::fmt::Debug + Send + Sync {
 
     /// Forgets some of the answers older than `before` that made no activation; how many. Zero when none are left.
     fn forget_answers(&self, before: Timestamp) -> Later<'_, u64>;
+
+    /// Does what a database needs beside the writer's work, for as long as it is polled.
+    fn keep_tidy(&self) -> Idle<'_>;
 
     /// Closes all connections, so that nothing is left beside the database's file.
     fn close(&self) -> Later<'_, ()>;

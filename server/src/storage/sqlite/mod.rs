@@ -8,6 +8,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use claviger_protocol::clock::Timestamp;
@@ -16,14 +17,20 @@ use claviger_protocol::keys::PublicKey;
 use claviger_protocol::serial::Serial;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, Transaction};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
-use super::{Decide, Later, Meta, Store, StoreError};
+use super::{Decide, Idle, Later, Meta, Store, StoreError};
 use crate::engine::{Touched, World};
 use crate::fault;
 
 /// How long one process waits for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Commits after which the write-ahead log is moved into the database, by a connection of its own: done by the writer,
+/// as SQLite does by itself, it would hold up everything that is queued.
+const COMMITS_IN_THE_LOG: u32 = 32;
+/// Pages in the log at which the writer moves them after all, so that the log cannot grow for ever.
+const MOST_PAGES_IN_THE_LOG: &str = "6000";
 
 /// A database file.
 #[derive(Debug)]
@@ -32,6 +39,10 @@ pub struct SqliteStore {
     writer: Slot,
     reader: Slot,
     lookup: Slot,
+    checkpointer: Slot,
+    /// Commits since the write-ahead log was last moved into the database.
+    commits: AtomicU32,
+    much_in_the_log: Notify,
 }
 
 /// A connection that is opened anew when it failed.
@@ -46,6 +57,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .pragma("secure_delete", "ON")
         .pragma("cache_size", "-4096")
+        .pragma("wal_autocheckpoint", MOST_PAGES_IN_THE_LOG)
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
 }
@@ -89,6 +101,9 @@ impl SqliteStore {
             writer: Mutex::new(Some(connection)),
             reader: Mutex::new(None),
             lookup: Mutex::new(None),
+            checkpointer: Mutex::new(None),
+            commits: AtomicU32::new(0),
+            much_in_the_log: Notify::new(),
         })
     }
 
@@ -167,7 +182,32 @@ impl Store for SqliteStore {
                 Ok(())
             }
             .await;
+            if self.commits.fetch_add(1, Ordering::Relaxed) >= COMMITS_IN_THE_LOG {
+                self.commits.store(0, Ordering::Relaxed);
+                self.much_in_the_log.notify_one();
+            }
             held.settle(done)
+        })
+    }
+
+    fn keep_tidy(&self) -> Idle<'_> {
+        Box::pin(async move {
+            loop {
+                self.much_in_the_log.notified().await;
+                let done = async {
+                    let mut held = Held::take(&self.checkpointer, options(&self.path)).await?;
+                    let done =
+                        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_all(held.connection()?).await;
+                    held.settle(done.map_err(StoreError::from))
+                };
+                // It is tried again after the next commits.
+                if let Err(error) = done.await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the write-ahead log was not moved"
+                    );
+                }
+            }
         })
     }
 
@@ -227,7 +267,7 @@ impl Store for SqliteStore {
     fn close(&self) -> Later<'_, ()> {
         Box::pin(async move {
             // The writer last: who closes last moves the write-ahead log into the file.
-            for slot in [&self.reader, &self.lookup, &self.writer] {
+            for slot in [&self.checkpointer, &self.reader, &self.lookup, &self.writer] {
                 if let Some(connection) = slot.lock().await.take() {
                     connection.close().await?;
                 }
