@@ -25,7 +25,7 @@ cargo xtask <command>
                      --core      only what needs nothing but Rust and a C compiler
                      --slow      the long suites too (1,000 kill cycles and more)
                      --install   install what is missing (Debian; done without asking when run as root)
-                     FILTER      only tests whose name contains this
+                     FILTER      only tests (or files in tests/tests) whose name contains this
   check [--install]  formatting, clippy, licences and bans, documentation, generated files
   bench [--json] [FILTER]
                      build for release and print every figure beside its floor and its goal
