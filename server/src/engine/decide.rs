@@ -294,7 +294,8 @@ fn refresh(world: &mut World, held: &Held, command: &Command, context: &Context<
     {
         if world.license_of(&certificate.serial).is_none() {
             // The backup is older than the license itself. The certificate is genuine: it stays good, and the vendor
-            // issues the license anew (the server's log says so).
+            // issues the license anew.
+            tracing::warn!(serial = %certificate.serial, "a genuine certificate of a license that the backup lacks");
             return state(held.id, held.rev);
         }
         adopt(world, certificate, None, context.now);
