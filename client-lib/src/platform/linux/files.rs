@@ -67,7 +67,12 @@ fn read_at(at: impl AsFd, path: &Path, kind: EntryKind, max: usize) -> Result<Ve
     if kind == EntryKind::Untold {
         identity(&file)?;
     }
-    read_open(&file, max)
+    read_open(&file, max, Ends::Early)
+}
+
+/// All of a table of the kernel's below `/proc` that is at most `max` bytes long.
+pub(crate) fn read_table(path: &Path, max: usize) -> Result<Vec<u8>, ReadError> {
+    read_open(&open(CWD, path, EntryKind::File)?, max, Ends::AtNothing)
 }
 
 /// All of a file that is at most `max` bytes long and not `known` already, and what tells its state; `None` in place of
@@ -82,10 +87,19 @@ pub(crate) fn read_with_identity(
     if known == Some(identity) {
         return Ok((None, identity));
     }
-    Ok((Some(read_open(&file, max)?), identity))
+    Ok((Some(read_open(&file, max, Ends::Early)?), identity))
 }
 
-fn read_open(file: &OwnedFd, max: usize) -> Result<Vec<u8>, ReadError> {
+/// How the end of a file is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// A regular file gives fewer bytes than it is asked for only at its end: that saves a read.
+    Early,
+    /// The kernel's tables give about a page at a time, however much they are asked for; nothing more is the end.
+    AtNothing,
+}
+
+fn read_open(file: &OwnedFd, max: usize, ends: Ends) -> Result<Vec<u8>, ReadError> {
     let mut content = Vec::with_capacity(2048.min(max + 1));
     loop {
         let room = content.capacity() - content.len();
@@ -98,11 +112,12 @@ fn read_open(file: &OwnedFd, max: usize) -> Result<Vec<u8>, ReadError> {
         if content.len() > max {
             return Err(ReadError::TooLarge);
         }
-        // A regular file gives fewer bytes than it is asked for only at its end.
-        if got < room {
+        if got == 0 || (got < room && ends == Ends::Early) {
             return Ok(content);
         }
-        content.reserve(content.capacity().min(max + 1 - content.len()).max(1));
+        if content.len() == content.capacity() {
+            content.reserve(content.capacity().min(max + 1 - content.len()).max(1));
+        }
     }
 }
 
@@ -146,5 +161,46 @@ impl Folder {
     /// All of a file in the folder, as [`read`].
     pub(crate) fn read(&self, name: &str, kind: EntryKind, max: usize) -> Result<Vec<u8>, ReadError> {
         read_at(&self.0, Path::new(name), kind, max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// Messages stand for the kernel's pages: each read gives one, however much room there is. Their length divides
+    /// the room, so none is cut.
+    #[test]
+    fn a_table_that_comes_in_pages_is_read_to_its_end() {
+        const PAGE: usize = 512;
+        const PAGES: usize = 80;
+        let read = |max| {
+            let (from, to) = UnixDatagram::pair().unwrap();
+            let writer = std::thread::spawn(move || {
+                for page in 0..PAGES {
+                    if to.send(&[u8::try_from(page).unwrap(); PAGE]).is_err() {
+                        return;
+                    }
+                }
+                let _ = to.send(&[]);
+            });
+            let table = read_open(&OwnedFd::from(from), max, Ends::AtNothing);
+            writer.join().unwrap();
+            table
+        };
+        let table = read(1024 * 1024).unwrap();
+        assert_eq!(table.len(), PAGE * PAGES);
+        assert!(
+            table.chunks(PAGE).enumerate().all(|(page, bytes)| bytes.iter().all(|b| usize::from(*b) == page))
+        );
+        assert!(matches!(read(16 * PAGE), Err(ReadError::TooLarge)));
+    }
+
+    #[test]
+    fn the_mount_table_is_whole() {
+        let table = read_table(Path::new("/proc/self/mountinfo"), 4 * 1024 * 1024).unwrap();
+        assert_eq!(table, std::fs::read("/proc/self/mountinfo").unwrap());
     }
 }

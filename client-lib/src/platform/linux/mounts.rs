@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::super::{EntryKind, Locality};
+use super::super::Locality;
 
 /// File systems of the kernel that keep their data on this computer.
 const LOCAL: &[&str] = &[
@@ -26,7 +26,7 @@ const MAX_LINKS: usize = 40;
 
 /// Whether reading below `path` may hang. Where that cannot be told: yes.
 pub(crate) fn locality(path: &Path) -> Locality {
-    let table = || super::read(Path::new("/proc/self/mountinfo"), EntryKind::Untold, 4 * 1024 * 1024).ok();
+    let table = || super::files::read_table(Path::new("/proc/self/mountinfo"), 4 * 1024 * 1024).ok();
     walk(path, &|| table().map(|table| Mounts::parse(&table)), false).unwrap_or(Locality::MayHang)
 }
 
