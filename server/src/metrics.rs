@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Metrics {
     batch: Histogram,
     commit: Histogram,
     routes: RwLock<BTreeSet<&'static str>>,
-    queue: AtomicI64,
+    queue: AtomicU64,
     rate_limited: AtomicU64,
     security_log_dropped: Arc<AtomicU64>,
 }
@@ -89,7 +89,7 @@ impl Metrics {
             batch: Histogram::new(SIZES),
             commit: Histogram::new(SECONDS),
             routes: RwLock::default(),
-            queue: AtomicI64::new(0),
+            queue: AtomicU64::new(0),
             rate_limited: AtomicU64::new(0),
             security_log_dropped,
         }
@@ -108,9 +108,9 @@ impl Metrics {
         self.commit.time(took);
     }
 
-    /// How many changes wait for the next commit: `by` more (or fewer).
-    pub fn queued(&self, by: i64) {
-        self.queue.fetch_add(by, Relaxed);
+    /// `waiting` changes wait for the next commit.
+    pub fn queued(&self, waiting: usize) {
+        self.queue.store(u64::try_from(waiting).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// A request was refused because of too many wrong proofs.
@@ -164,13 +164,13 @@ impl Metrics {
                 "claviger_rate_limited_total",
                 "counter",
                 "Requests refused after too many wrong proofs.",
-                signed(&self.rate_limited),
+                self.rate_limited.load(Relaxed),
             ),
             (
                 "claviger_security_log_dropped_total",
                 "counter",
                 "Entries that the security log lost because the disk could not follow.",
-                signed(&self.security_log_dropped),
+                self.security_log_dropped.load(Relaxed),
             ),
         ] {
             head(&mut out, name, kind, help);
@@ -178,10 +178,6 @@ impl Metrics {
         }
         out
     }
-}
-
-fn signed(counter: &AtomicU64) -> i64 {
-    i64::try_from(counter.load(Relaxed)).unwrap_or(i64::MAX)
 }
 
 fn escaped(label: &str) -> String {
@@ -236,8 +232,7 @@ mod tests {
         metrics.request("/v1/activate", 200, Duration::from_secs(60));
         metrics.request("/v1/activate", 409, Duration::from_millis(3));
         metrics.commit(3, Duration::from_millis(2));
-        metrics.queued(5);
-        metrics.queued(-2);
+        metrics.queued(3);
         metrics.rate_limited();
         let text = metrics.render();
         for line in [

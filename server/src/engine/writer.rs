@@ -82,6 +82,7 @@ async fn run(
     let mut batch = Vec::with_capacity(BATCH);
     while jobs.recv_many(&mut batch, BATCH).await > 0 {
         let size = batch.len();
+        metrics.queued(jobs.len());
         // Who has hung up need not be decided about: it will ask again with the same nonce.
         let (commands, replies): (Vec<Command>, Vec<_>) =
             batch.drain(..).filter(|j| !j.reply.is_closed()).map(|j| (j.command, j.reply)).unzip();

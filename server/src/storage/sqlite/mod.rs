@@ -82,8 +82,12 @@ impl SqliteStore {
             .execute(&mut connection)
             .await?;
         connection.close().await?;
-        crate::keys::durable::publish_new(&making, path)
-            .map_err(|e| StoreError::Conflict(format!("the database could not be put in place: {e}")))
+        crate::keys::durable::publish_new(&making, path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                StoreError::Conflict(format!("{} is there already", path.display()))
+            }
+            _ => StoreError::Database(sqlx::Error::Io(e)),
+        })
     }
 
     /// Opens a database.
