@@ -26,6 +26,7 @@ impl Engine {
                 tracing::warn!(error = %e, cause = %e.source, "old memories could not be removed");
             }
         }
+        let mut stalled = 0;
         loop {
             for vendor in self.known_vendors() {
                 let now = self.now();
@@ -39,8 +40,8 @@ impl Engine {
             let now = self.now();
             let next = self.known_vendors().iter().filter_map(|v| self.due(v, now)).min();
             self.next_contact.set(next);
-            let local = self.known_vendors().iter().filter_map(|v| Self::pending_until(v)).min();
-            let wake = [next, local].into_iter().flatten().min();
+            let local: Vec<_> = self.known_vendors().iter().filter_map(|v| Self::pending_until(v)).collect();
+            let wake = next_wake(next.into_iter().chain(local), now, &mut stalled);
             tokio::select! {
                 () = alarm.wait(wake) => self.observe_clock(),
                 () = self.poke.notified() => {}
@@ -105,14 +106,16 @@ impl Engine {
         Ok(())
     }
 
-    fn note_success(&self, vendor: &Vendor) {
+    fn note_success(&self, vendor: &Rc<Vendor>) {
         // What still waits although the server answered (a keyset whose certificates were not issued anew, say) is
         // looked at again tomorrow, not at once.
         let unfinished = vendor.record.borrow().pending.is_some()
             || vendor.record.borrow().present
             || self.state.has_outbox(vendor.id())
             || self.state.has_intents(vendor.id());
-        if unfinished {
+        // And what is due but could not be asked about (a memory that does not verify any more, say) as well.
+        let now = self.now();
+        if unfinished || self.due(vendor, now).is_some_and(|at| at <= now) {
             self.note_failure(vendor, Some(DAY));
         }
     }
@@ -131,6 +134,20 @@ impl Engine {
         }
         self.store_record(vendor);
     }
+}
+
+/// When to wake. What is due although its turn has just been is not waited for at once: each such turn in a row
+/// doubles the pause, so that a full disk or a damaged file never keeps a processor busy.
+fn next_wake(
+    deadlines: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+    stalled: &mut u32,
+) -> Option<Timestamp> {
+    let (past, ahead): (Vec<_>, Vec<_>) = deadlines.partition(|at| *at <= now);
+    let pause = FIRST_WAIT.saturating_mul(1i64 << (*stalled).min(20)).min(LONGEST_WAIT);
+    *stalled = if past.is_empty() { 0 } else { stalled.saturating_add(1) };
+    let again = (!past.is_empty()).then(|| now.plus(pause));
+    ahead.into_iter().chain(again).min()
 }
 
 /// Seconds to wait after this many failures: between one half and all of a doubling time.
@@ -202,6 +219,25 @@ mod tests {
         for kind in [LicenseKind::Perpetual, LicenseKind::Trial] {
             assert_eq!(next_look(&subscription(kind), exp, Timestamp(0)), None);
         }
+    }
+
+    #[test]
+    fn a_past_deadline_never_wakes_at_once() {
+        let now = Timestamp(1000);
+        let mut stalled = 0;
+        let wake = |deadlines: &[i64], stalled: &mut u32| {
+            next_wake(deadlines.iter().map(|at| Timestamp(*at)), now, stalled)
+        };
+        assert_eq!(wake(&[], &mut stalled), None);
+        assert_eq!(wake(&[1001, 5000], &mut stalled), Some(Timestamp(1001)));
+        assert_eq!(wake(&[1000, 5000], &mut stalled), Some(Timestamp(1060)));
+        assert_eq!(wake(&[10], &mut stalled), Some(Timestamp(1120)));
+        // Another deadline is not missed for it.
+        assert_eq!(wake(&[10, 1030], &mut stalled), Some(Timestamp(1030)));
+        stalled = 40;
+        assert_eq!(wake(&[10], &mut stalled), Some(Timestamp(1000 + DAY)));
+        assert_eq!(wake(&[2000], &mut stalled), Some(Timestamp(2000)));
+        assert_eq!(stalled, 0);
     }
 
     #[test]

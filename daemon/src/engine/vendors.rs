@@ -136,9 +136,14 @@ impl Engine {
                 }
             }
         }
-        let record = self.state.record(&id).unwrap_or_default();
+        let mut record = self.state.record(&id).unwrap_or_default();
         let pending = record.pending.as_ref().and_then(|p| Keyset::verify(&p.keyset, &anchor).ok());
         let pending = pending.filter(|p| p.number > in_force.number);
+        if pending.is_none() {
+            // In force already (a crash came before this was noted), or not good: nothing waits, and the next keyset
+            // that does has its own thirty days.
+            record.pending = None;
+        }
         Some(Vendor {
             profile,
             anchor,

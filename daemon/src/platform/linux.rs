@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::Timestamp;
+use claviger_protocol::ids::MachineId;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -109,9 +110,7 @@ pub fn os_machine_id() -> io::Result<String> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for path in ["/etc/machine-id", "/var/lib/dbus/machine-id"] {
         match fs::read_to_string(path) {
-            Ok(text) if text.trim().len() >= 16 && text.trim() != "uninitialized" => {
-                return Ok(text.trim().to_owned());
-            }
+            Ok(text) if MachineId::usable_os_id(&text).is_some() => return Ok(text.trim().to_owned()),
             Ok(_) => last = io::Error::new(io::ErrorKind::InvalidData, format!("{path} holds no machine id")),
             Err(e) => last = e,
         }

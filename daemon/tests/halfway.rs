@@ -1,0 +1,109 @@
+//! What was left halfway or got damaged never keeps a daemon busy, and never takes away what is good.
+#![expect(clippy::unwrap_used, reason = "this is test code; clippy knows tests by their attribute alone")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use claviger_daemon::platform::Alarm;
+use claviger_protocol::documents::{ActivationState, EndReason, KeyStatus};
+use claviger_protocol::keys::SigningKey;
+use claviger_protocol::status::Status;
+use common::{NOW, OS_ID, Server, Vendor, activate, run, serve, start_on};
+
+const SERIAL: &str = "SHOP0001";
+const DAY: i64 = 86_400;
+
+struct World {
+    folder: tempfile::TempDir,
+    server: Arc<Server>,
+    url: String,
+}
+
+fn world() -> World {
+    let server = Server::new(Vendor::new(1, "com.example", "EXA"));
+    let answering = server.clone();
+    let url = serve(move |path, body| answering.respond(path, body));
+    World { folder: tempfile::tempdir().unwrap(), server, url }
+}
+
+impl World {
+    fn daemon(&self, days: i64) -> common::Daemon {
+        let daemon = start_on(self.folder.path(), OS_ID, NOW + days * DAY);
+        daemon.engine.add_vendor(&self.server.vendor.profile(&self.url)).unwrap();
+        daemon
+    }
+
+    fn state(&self, name: &str) -> PathBuf {
+        self.folder.path().join("state/vendors/com.example").join(name)
+    }
+}
+
+fn statuses(daemon: &common::Daemon) -> Vec<Status> {
+    daemon.engine.list_licenses(None).unwrap().iter().map(|l| l.status).collect()
+}
+
+/// Lets the background work until it waits for its alarm.
+async fn settle(daemon: &common::Daemon) {
+    let work = tokio::task::spawn_local(Rc::clone(&daemon.engine).background(Alarm::new().unwrap()));
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    work.abort();
+}
+
+#[test]
+fn a_keyset_in_force_waits_no_more() {
+    let world = world();
+    run(async {
+        let daemon = world.daemon(0);
+        activate(&daemon, SERIAL).await.unwrap();
+        let vendor = &world.server.vendor;
+        let new_key = SigningKey::from_seed(&[42; 32]);
+        let keyset =
+            vendor.keyset_of(2, &[(&vendor.issuing, KeyStatus::Compromised), (&new_key, KeyStatus::Active)]);
+        *world.server.key.lock().unwrap() = new_key;
+        *world.server.keyset.lock().unwrap() = Some(keyset.clone());
+        daemon.engine.refresh(None).await.unwrap();
+        drop(daemon);
+        // A crash between the keyset and the note that it waits no more.
+        fs::write(world.folder.path().join("certs/com.example/keyset.jws"), &keyset).unwrap();
+        let waits = || fs::read_to_string(world.state("vendor.json")).unwrap().contains(&keyset);
+        assert!(waits());
+        let daemon = world.daemon(31);
+        assert_eq!(statuses(&daemon), [Status::KeyCompromised]);
+        daemon.engine.refresh(None).await.unwrap();
+        assert!(!waits(), "the next keyset has its own thirty days");
+    });
+}
+
+#[test]
+fn a_suspended_memory_that_does_not_verify_is_put_off() {
+    let world = world();
+    run(async {
+        let daemon = world.daemon(0);
+        let license = activate(&daemon, SERIAL).await.unwrap();
+        *world.server.states.lock().unwrap() = vec![ActivationState {
+            id: license.activation,
+            rev: 2,
+            certificate: None,
+            ended: Some(EndReason::Suspended),
+            at: None,
+            by: None,
+        }];
+        daemon.engine.refresh(None).await.unwrap();
+        let path = world.state("ended").join(format!("{}.json", license.activation));
+        let mut memory: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        memory["certificate"] = "rubbish".into();
+        fs::write(&path, memory.to_string()).unwrap();
+        daemon.clock.0.store(NOW + 40 * DAY, Ordering::SeqCst);
+        let sent = world.server.bodies.lock().unwrap().len();
+        settle(&daemon).await;
+        assert_eq!(world.server.bodies.lock().unwrap().len(), sent, "there is nothing to ask about");
+        assert!(daemon.engine.status(true).next_contact.unwrap().0 >= NOW + 41 * DAY);
+    });
+}
