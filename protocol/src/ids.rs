@@ -168,6 +168,19 @@ hex_id! {
 }
 
 impl MachineId {
+    /// Longest file of the operating system's own machine id that is worth reading, in bytes.
+    pub const MAX_OS_ID_LEN: usize = 256;
+
+    /// What `text`, as the operating system keeps it, says this computer is called, without the white space around it:
+    /// at least 16 characters. `None` where it means nothing: systemd writes "uninitialized" into images that have not
+    /// booted yet, and others leave the file empty. Every program must ask this, or they would disagree about which of
+    /// two files counts.
+    #[must_use]
+    pub fn usable_os_id(text: &str) -> Option<&str> {
+        let id = text.trim();
+        (text.len() <= Self::MAX_OS_ID_LEN && id.chars().count() >= 16 && id != "uninitialized").then_some(id)
+    }
+
     /// The machine id that `vendor` sees on a computer whose operating system calls itself `os_machine_id`
     /// (on Linux the text of `/etc/machine-id`; surrounding white space and case are ignored).
     ///
@@ -308,6 +321,16 @@ mod tests {
         assert_ne!(MachineId::derive(&a, os), MachineId::derive(&b, os));
         // Frozen: a changed derivation would take a second seat on every machine in the world.
         assert_eq!(MachineId::derive(&a, os).to_string(), "730b43272e39090a9c5dda674a41aef7");
+    }
+
+    #[test]
+    fn machine_ids_of_the_system_that_mean_nothing_are_not_used() {
+        let os = "0123456789abcdef0123456789abcdef";
+        assert_eq!(MachineId::usable_os_id(&format!(" {os}\n")), Some(os));
+        assert_eq!(MachineId::usable_os_id(&os[..16]), Some(&os[..16]));
+        for bad in ["", "\n", "uninitialized\n", &os[..15], &os.repeat(9), &" ".repeat(40)] {
+            assert_eq!(MachineId::usable_os_id(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
 use claviger_client::platform::Places;
 use claviger_protocol::clock::{Clock, DAY, SystemClock};
 use claviger_protocol::documents::{ActivationCertificate, Document, Keyset, VendorProfile};
+use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{Finding, Level};
 use serde::Deserialize;
 use serde_json::json;
@@ -251,9 +252,11 @@ fn certificates(store: &Path, findings: &mut Vec<Finding>) {
 
 fn machine_id(findings: &mut Vec<Finding>) {
     let files = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
-    let id = files.iter().find_map(|file| vendors::read_text(Path::new(file), 256).ok());
-    let id = id.as_deref().map(str::trim).filter(|id| !id.is_empty() && *id != "uninitialized");
-    findings.push(if id.is_some() {
+    let found_one = files.iter().any(|file| {
+        vendors::read_text(Path::new(file), MachineId::MAX_OS_ID_LEN)
+            .is_ok_and(|text| MachineId::usable_os_id(&text).is_some())
+    });
+    findings.push(if found_one {
         ok("machine_id", "the operating system's machine id can be read")
     } else {
         found(

@@ -90,6 +90,14 @@ pub(crate) fn read_with_identity(
     Ok((Some(read_open(&file, max, Ends::Early)?), identity))
 }
 
+/// All of a file of the system's that is at most `max` bytes long; only an administrator can put it there, and some
+/// put a link, which the daemon follows as well.
+pub(crate) fn read_system(path: &Path, max: usize) -> Result<Vec<u8>, ReadError> {
+    let file = rustix::fs::open(path, FILE.difference(OFlags::NOFOLLOW), Mode::empty()).map_err(explain)?;
+    identity(&file)?;
+    read_open(&file, max, Ends::Early)
+}
+
 /// How the end of a file is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
@@ -196,6 +204,17 @@ mod tests {
             table.chunks(PAGE).enumerate().all(|(page, bytes)| bytes.iter().all(|b| usize::from(*b) == page))
         );
         assert!(matches!(read(16 * PAGE), Err(ReadError::TooLarge)));
+    }
+
+    #[test]
+    fn only_files_of_the_system_are_found_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("id"), "0123").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("id", &link).unwrap();
+        assert_eq!(read_system(&link, 256).unwrap(), b"0123");
+        assert!(matches!(read(&link, EntryKind::Untold, 256), Err(ReadError::NotAFile)));
+        assert!(matches!(read_system(dir.path(), 256), Err(ReadError::NotAFile)));
     }
 
     #[test]

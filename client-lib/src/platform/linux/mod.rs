@@ -12,6 +12,8 @@ pub(crate) use mounts::locality;
 pub(crate) use process::is_set_uid;
 pub(crate) use thread::Thread;
 
+use claviger_protocol::ids::MachineId;
+
 use super::{Places, StorePlace};
 use crate::Scope;
 
@@ -46,10 +48,8 @@ fn user_socket(ours: &Path) -> PathBuf {
 /// The operating system's own machine id, trimmed; `None` where there is none that means anything.
 pub(crate) fn os_machine_id() -> Option<String> {
     ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(|path| {
-        let text = String::from_utf8(read(Path::new(path), super::EntryKind::Untold, 256).ok()?).ok()?;
-        let id = text.trim();
-        // systemd writes "uninitialized" into images that have not booted yet.
-        (!id.is_empty() && id != "uninitialized").then(|| id.to_owned())
+        let text = files::read_system(Path::new(path), MachineId::MAX_OS_ID_LEN).ok()?;
+        MachineId::usable_os_id(std::str::from_utf8(&text).ok()?).map(str::to_owned)
     })
 }
 
