@@ -82,7 +82,8 @@ impl Serialize for Method {
     }
 }
 
-/// What `Activate` takes. Its `Debug` does not show the unlock code.
+/// What `Activate` takes. Its `Debug` shows neither the unlock code nor the serial number, which opens
+/// a license alone where an imported one has no code.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivateCall {
     /// The serial number as the person typed it.
@@ -102,7 +103,7 @@ impl std::fmt::Debug for ActivateCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let code = self.unlock_code.as_ref().map(|_| "…");
         f.debug_struct("ActivateCall")
-            .field("serial", &self.serial)
+            .field("serial", &if self.serial.is_empty() { "" } else { "…" })
             .field("unlock_code", &code)
             .field("vendor", &self.vendor)
             .field("replace_machine", &self.replace_machine)
