@@ -14,12 +14,13 @@ use super::ManagerError;
 /// Most bytes asked from the socket at once.
 const CHUNK: usize = 64 * 1024;
 
-/// A call whose unlock code is wiped when dropped.
+/// A call whose serial number and unlock code are wiped when dropped: an imported serial number may need no code.
 pub(super) struct Secret(pub(super) Method);
 
 impl Drop for Secret {
     fn drop(&mut self) {
         if let Method::Activate(call) = &mut self.0 {
+            call.serial.zeroize();
             call.unlock_code.zeroize();
         }
     }

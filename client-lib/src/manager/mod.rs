@@ -111,7 +111,8 @@ impl Manager {
         Ok(self.call::<LicensesReply>(&Method::ListLicenses { vendor }, LOCAL)?.licenses)
     }
 
-    /// Activates a license; `progress` hears what is being done. The unlock code is wiped here when it was sent.
+    /// Activates a license; `progress` hears what is being done. The serial number and the unlock code are wiped
+    /// here when they were sent.
     ///
     /// # Errors
     /// [`ManagerError`].
