@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use claviger_protocol::ipc::ActivateCall;
 use claviger_protocol::status::Status;
+use zeroize::Zeroizing;
 
 use crate::library::LibraryShared;
 use crate::license::{License, ProductState};
@@ -68,17 +69,20 @@ impl License {
         unlock_code: Option<&str>,
         mut tell: impl FnMut(Event) + Send + 'static,
     ) -> std::io::Result<()> {
-        let call = ActivateCall {
-            serial: serial.to_owned(),
-            unlock_code: unlock_code.map(str::to_owned),
-            vendor: Some(self.vendor.id.clone()),
-            replace_machine: None,
-        };
+        // Either may be all that it takes to activate; wiped also where no daemon answers.
+        let serial = Zeroizing::new(serial.to_owned());
+        let unlock_code = unlock_code.map(|code| Zeroizing::new(code.to_owned()));
         self.ask(move |license| {
             let vendor = &license.vendor;
             let done = connect(&vendor.library).and_then(|mut daemon| {
                 // Refused to users who may not change anything; then it knows the vendor, or says so below.
                 let _ = daemon.add_vendor(vendor.profile_text.clone());
+                let call = ActivateCall {
+                    serial: serial.to_string(),
+                    unlock_code: unlock_code.as_ref().map(|code| code.to_string()),
+                    vendor: Some(vendor.id.clone()),
+                    replace_machine: None,
+                };
                 daemon.activate(call, &mut |text| tell(Event::Progress(text.to_owned())))
             });
             tell(match done {
@@ -194,6 +198,15 @@ impl News {
         self.woken.notify_all();
     }
 
+    /// Keeps what [`News::close`] shuts, unless it came first: then nothing would end the wait any more.
+    fn stop_by(&self, socket: UnixStream) -> bool {
+        let mut state = self.lock();
+        if !state.closing {
+            state.socket = Some(socket);
+        }
+        !state.closing
+    }
+
     /// Reads the files behind every ear again; says whether anyone still listens.
     fn tell(&self) -> bool {
         let ears: Vec<Arc<Ear>> = {
@@ -225,13 +238,17 @@ fn listen(library: &LibraryShared) {
     let mut pause = Duration::from_secs(1);
     loop {
         if let Ok(daemon) = connect(library) {
-            news.lock().socket = daemon.stopper().ok();
-            let heard = daemon.monitor(|_| {
-                pause = Duration::from_secs(1);
-                if news.tell() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            news.lock().socket = None;
-            drop(heard);
+            // Without a way to wake it, the thread must not wait for the daemon without bound.
+            if let Ok(stopper) = daemon.stopper()
+                && news.stop_by(stopper)
+            {
+                let heard = daemon.monitor(|_| {
+                    pause = Duration::from_secs(1);
+                    if news.tell() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
+                news.lock().socket = None;
+                drop(heard);
+            }
         }
         let anyone = news.tell();
         let mut state = news.lock();
@@ -245,5 +262,22 @@ fn listen(library: &LibraryShared) {
         }
         drop(state);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_comes_after_closing_is_not_waited_on() {
+        let news = News::default();
+        news.lock().listening = true;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        assert!(news.stop_by(ours.try_clone().unwrap()));
+        news.close();
+        assert_eq!(std::io::Read::read(&mut &theirs, &mut [0]).unwrap(), 0, "the wait is over");
+        assert!(!news.stop_by(ours));
+        assert!(news.lock().socket.is_none());
     }
 }
