@@ -26,13 +26,10 @@ pub struct Judged {
 #[must_use]
 pub fn judge(clock: Option<ClockFile>, now: Timestamp) -> Judged {
     let Some(clock) = clock else { return Judged { moment: now, set_back: false, in_grace: false } };
-    if let Some(from) = clock.grace_from
-        && from <= now
-        && now <= from.plus(GRACE)
-    {
-        return Judged { moment: now, set_back: true, in_grace: true };
-    }
-    Judged { moment: now.max(clock.high_water), set_back: now.plus(DAY) < clock.high_water, in_grace: false }
+    let set_back = now.plus(DAY) < clock.high_water;
+    let in_grace = set_back && clock.grace_from.is_some_and(|from| from <= now && now <= from.plus(GRACE));
+    let moment = if in_grace { now } else { now.max(clock.high_water) };
+    Judged { moment, set_back, in_grace }
 }
 
 /// Notes that it is `now`. Rewrites the file only when that says something new.
@@ -48,8 +45,7 @@ pub fn observe(store: &Store, now: Timestamp) -> Result<(), FileError> {
         }
         Some(clock) => {
             // The clock is right again, or nearly: the grace, once used, stays on record until a server is asked.
-            let grace_from = clock.grace_from.filter(|_| now < clock.high_water);
-            ClockFile { high_water: clock.high_water.max(now), grace_from }
+            ClockFile { high_water: clock.high_water.max(now), grace_from: clock.grace_from }
         }
     };
     if known == Some(next) { Ok(()) } else { store.write_clock(next) }
@@ -88,6 +84,18 @@ mod tests {
         // Set back further: no second grace.
         observe(&store, at(20)).unwrap();
         assert_eq!(judge(store.clock(), at(20)).moment, at(100));
+        // Right again in between, and back once more: still no second grace.
+        observe(&store, at(101)).unwrap();
+        assert_eq!(judge(store.clock(), at(101)), Judged { moment: at(101), set_back: false, in_grace: false });
+        observe(&store, at(70)).unwrap();
+        assert_eq!(judge(store.clock(), at(70)), Judged { moment: at(101), set_back: true, in_grace: false });
+        // A grace that runs counts only while the clock is really set back.
+        let near = ClockFile { high_water: at(10), grace_from: Some(at(5)) };
+        let nearly = Timestamp(at(10).0 - DAY / 2);
+        assert_eq!(
+            judge(Some(near), nearly),
+            Judged { moment: at(10), set_back: false, in_grace: false }
+        );
         reset(&store, at(20)).unwrap();
         assert_eq!(judge(store.clock(), at(20)), Judged { moment: at(20), set_back: false, in_grace: false });
     }
