@@ -266,6 +266,39 @@ impl Store {
         self.text(&self.file(vendor, product, id, "receipt"), Receipt::MAX_LEN)
     }
 
+    /// The receipt by which an activation was given up here. One that does not read as this activation's takes no
+    /// license away: it is moved aside.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn given_up(
+        &self,
+        vendor: &VendorId,
+        id: ActivationId,
+        files: &Files,
+    ) -> Result<Option<String>, FileError> {
+        for product in &files.receipts {
+            let text = match self.receipt(vendor, product, id) {
+                Err(e) if e.code() == "damaged" => String::new(),
+                other => match other? {
+                    Some(text) => text,
+                    None => continue,
+                },
+            };
+            if Receipt::peek(&text).is_ok_and(|r| r.activation == id && r.aud == *vendor) {
+                return Ok(Some(text));
+            }
+            let path = self.file(vendor, product, id, "receipt");
+            match platform::move_aside(&path, "damaged") {
+                Ok(place) => tracing::error!(
+                    file = %path.display(), kept_as = %place.display(), "a damaged receipt was set aside"
+                ),
+                Err(e) => tracing::error!(error = %e, cause = %e.source, "a damaged receipt is in the way"),
+            }
+        }
+        Ok(None)
+    }
+
     /// Removes a receipt whose time has come.
     ///
     /// # Errors

@@ -107,3 +107,28 @@ fn a_suspended_memory_that_does_not_verify_is_put_off() {
         assert!(daemon.engine.status(true).next_contact.unwrap().0 >= NOW + 41 * DAY);
     });
 }
+
+#[test]
+fn a_damaged_receipt_takes_no_license_away() {
+    let world = world();
+    run(async {
+        let daemon = world.daemon(0);
+        let license = activate(&daemon, SERIAL).await.unwrap();
+        let folder = world.folder.path().join("certs/com.example/products/com.example.synth");
+        let certificate = folder.join(format!("{}.cert", license.activation));
+        let good = fs::read(&certificate).unwrap();
+        for content in [&b""[..], b"rubbish", &good] {
+            fs::write(certificate.with_extension("receipt"), content).unwrap();
+            assert_eq!(statuses(&daemon), [Status::Licensed]);
+        }
+        // At start, and in place of a file, too.
+        fs::create_dir(certificate.with_extension("receipt")).unwrap();
+        drop(daemon);
+        let daemon = world.daemon(0);
+        assert_eq!(statuses(&daemon), [Status::Licensed]);
+        assert_eq!(fs::read(&certificate).unwrap(), good);
+        assert!(certificate.with_extension("receipt.damaged").exists());
+        daemon.engine.deactivate(SERIAL).await.unwrap();
+        assert_eq!(statuses(&daemon), [Status::GivenUp]);
+    });
+}

@@ -215,7 +215,7 @@ impl Engine {
         }
         let id = certificate.jti;
         let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
-        if !files.receipts.is_empty() {
+        if self.store.given_up(vendor.id(), id, &files)?.is_some() {
             // An answer from before this machine gave the activation up: it must not come back.
             self.clear(vendor, request.nonce);
             return Ok(Settled::Stale);

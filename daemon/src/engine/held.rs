@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::{ActivationCertificate, DocumentError, Receipt};
+use claviger_protocol::documents::{ActivationCertificate, DocumentError};
 use claviger_protocol::ids::{ActivationId, ProductId};
 use claviger_protocol::ipc::License;
 use claviger_protocol::jws::Unverified;
@@ -52,7 +52,7 @@ impl Engine {
     pub(super) fn held(&self, vendor: &Vendor) -> Result<Found, FileError> {
         let mut found = Found::default();
         for (id, files) in self.store.activations(vendor.id())? {
-            if files.certificates.is_empty() || !files.receipts.is_empty() {
+            if files.certificates.is_empty() || self.store.given_up(vendor.id(), id, &files)?.is_some() {
                 continue;
             }
             self.look_at(vendor, id, files.certificates, &mut found)?;
@@ -178,12 +178,10 @@ impl Engine {
         }
         // A restored copy of a certificate that was given up: its receipt stands beside it.
         for (activation, files) in &files {
-            if !files.receipts.is_empty() && !files.certificates.is_empty() {
-                let Some(product) = files.receipts.first() else { continue };
-                let text = self.store.receipt(id, product, *activation)?.unwrap_or_default();
-                if Receipt::peek(&text).is_ok_and(|r| r.activation == *activation) {
-                    self.store.write_receipts(id, *activation, &files.certificates, &text)?;
-                }
+            if !files.certificates.is_empty()
+                && let Some(text) = self.store.given_up(id, *activation, files)?
+            {
+                self.store.write_receipts(id, *activation, &files.certificates, &text)?;
                 self.store.remove_certificates(id, *activation, &files.certificates)?;
             }
         }

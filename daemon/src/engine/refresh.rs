@@ -61,7 +61,15 @@ impl Engine {
             match work.await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => first = first.or(Some(e)),
-                Err(e) => tracing::error!(error = %e, "a refresh ended unexpectedly"),
+                Err(e) => {
+                    tracing::error!(error = %e, "a refresh ended unexpectedly");
+                    first = first.or_else(|| {
+                        Some(CallError::Internal {
+                            message: "The refresh ended unexpectedly.".to_owned(),
+                            advice: None,
+                        })
+                    });
+                }
             }
         }
         match first {
@@ -109,7 +117,7 @@ impl Engine {
         if (waits || present)
             && let Err(e) = self.refresh_in_turn(vendor, false).await
         {
-            tracing::warn!(error = %e, "certificates could not be presented yet");
+            tracing::warn!(code = e.code(), "certificates could not be presented yet");
             self.note_failure(vendor, None);
         }
     }
@@ -299,8 +307,8 @@ impl Engine {
                 "it holds a certificate for something else".to_owned(),
             ));
         }
-        let given_up = self.store.activations(vendor.id())?.remove(&entry.id);
-        if given_up.is_some_and(|files| !files.receipts.is_empty()) {
+        let files = self.store.activations(vendor.id())?.remove(&entry.id).unwrap_or_default();
+        if self.store.given_up(vendor.id(), entry.id, &files)?.is_some() {
             return Ok(());
         }
         fault::point("before-commit");
