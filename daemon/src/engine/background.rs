@@ -86,7 +86,8 @@ impl Engine {
         match result {
             Ok(()) => self.note_success(vendor),
             Err(e) => {
-                tracing::info!(vendor = %vendor.id(), error = %e, "will be tried again");
+                // Its sentence may name serial numbers and computers: those are no business of a log.
+                tracing::info!(vendor = %vendor.id(), code = e.code(), "will be tried again");
                 self.note_failure(vendor, None);
             }
         }

@@ -63,7 +63,7 @@ impl Engine {
         if certificate.cnf.jkt != *key.id() && vendor.record.borrow().last_contact.is_none() {
             // A new device key that the server has never seen could not speak for this activation: introduce it.
             if let Err(e) = self.refresh_in_turn(&vendor, true).await {
-                tracing::warn!(error = %e, "the new device key could not be introduced");
+                tracing::warn!(code = e.code(), "the new device key could not be introduced");
             }
         }
         let receipt = Receipt {
@@ -92,7 +92,7 @@ impl Engine {
         let delivered = match self.deliver(&vendor).await {
             Ok(()) => !self.is_waiting(&vendor, certificate.jti),
             Err(e) => {
-                tracing::info!(reason = %e, "the receipt is delivered later");
+                tracing::info!(code = e.code(), "the receipt is delivered later");
                 self.note_failure(&vendor, None);
                 false
             }
