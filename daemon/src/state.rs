@@ -358,6 +358,16 @@ impl State {
         platform::write_file(&self.receipt_path(vendor, "outbox", id), text.as_bytes(), Visibility::Private)
     }
 
+    /// Takes a receipt back that was never sent.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn take_back(&self, vendor: &VendorId, id: ActivationId) -> Result<(), FileError> {
+        let path = self.receipt_path(vendor, "outbox", id);
+        platform::remove_file(&path)?;
+        platform::sync_dir(path.parent().unwrap_or(&self.root))
+    }
+
     fn receipts_in(&self, vendor: &VendorId, folder: &str) -> Result<Vec<(Receipt, String)>, FileError> {
         let path = self.vendor(vendor).join(folder);
         let mut found = Vec::new();

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use claviger_daemon::platform::Alarm;
 use claviger_protocol::documents::{ActivationState, EndReason, KeyStatus};
+use claviger_protocol::ipc::CallError;
 use claviger_protocol::keys::SigningKey;
 use claviger_protocol::status::Status;
 use common::{NOW, OS_ID, Server, Vendor, activate, run, serve, start_on};
@@ -130,5 +131,36 @@ fn a_damaged_receipt_takes_no_license_away() {
         assert!(certificate.with_extension("receipt.damaged").exists());
         daemon.engine.deactivate(SERIAL).await.unwrap();
         assert_eq!(statuses(&daemon), [Status::GivenUp]);
+    });
+}
+
+#[test]
+fn what_cannot_be_given_up_here_is_not_given_up_there() {
+    let world = world();
+    run(async {
+        let daemon = world.daemon(0);
+        let license = activate(&daemon, SERIAL).await.unwrap();
+        let folder = world.folder.path().join("certs/com.example/products/com.example.synth");
+        // A folder where a file is needed: a disk that fails, for root as for everyone.
+        let blocked = folder.join(format!(".{}.receipt.tmp", license.activation));
+        fs::create_dir(&blocked).unwrap();
+        let error = daemon.engine.deactivate(SERIAL).await.unwrap_err();
+        assert!(matches!(error, CallError::Storage { .. }), "{error:?}");
+        assert_eq!(statuses(&daemon), [Status::Licensed]);
+        assert_eq!(daemon.engine.status(true).receipts_waiting, 0);
+        // A receipt that a crash left waiting is finished first, or does not leave.
+        fs::remove_dir(&blocked).unwrap();
+        daemon.engine.deactivate(SERIAL).await.unwrap();
+        let receipts = || world.server.requests.lock().unwrap().iter().any(|r| !r.receipts.is_empty());
+        assert!(receipts());
+        let again = activate(&daemon, SERIAL).await.unwrap();
+        let kept = world.state("receipts").join(format!("{}.receipt", license.activation));
+        let certificate = folder.join(format!("{}.cert", license.activation));
+        fs::copy(folder.join(format!("{}.cert", again.activation)), &certificate).unwrap();
+        fs::remove_file(certificate.with_extension("receipt")).unwrap();
+        fs::copy(kept, world.state("outbox").join(format!("{}.receipt", license.activation))).unwrap();
+        world.server.requests.lock().unwrap().clear();
+        activate(&daemon, "SHOP0002").await.unwrap();
+        assert!(!receipts(), "a copy that still licenses keeps its receipt here");
     });
 }

@@ -17,6 +17,7 @@ use super::refusal::refused;
 use super::{Engine, Vendor, no_key, no_machine_id, no_random};
 use crate::egress::Envelope;
 use crate::fault;
+use crate::platform::FileError;
 use crate::state::Ended;
 use crate::store::products_of;
 
@@ -110,11 +111,35 @@ impl Engine {
         let id = certificate.jti;
         self.state.write_outbox(vendor.id(), id, text)?;
         fault::point("after-outbox");
-        self.store.write_receipts(vendor.id(), id, folders, text)?;
+        if let Err(e) = self.store.write_receipts(vendor.id(), id, folders, text) {
+            // Some copy still licenses: nothing of this is said to the server, and the person can try again.
+            let undone = folders
+                .iter()
+                .try_for_each(|product| self.store.remove_receipt(vendor.id(), product, id))
+                .and_then(|()| self.state.take_back(vendor.id(), id));
+            if let Err(e) = undone {
+                tracing::error!(error = %e, cause = %e.source, "a receipt that had no effect yet stays, unsent");
+            }
+            return Err(e.into());
+        }
         fault::point("after-receipt");
-        self.store.remove_certificates(vendor.id(), id, folders)?;
+        // With a receipt beside it no copy licenses any more: one that cannot be removed now goes later.
+        if let Err(e) = self.store.remove_certificates(vendor.id(), id, folders) {
+            tracing::error!(error = %e, cause = %e.source, "a given-up certificate could not be removed yet");
+        }
         fault::point("after-unlinks");
         Ok(())
+    }
+
+    /// The receipts that wait and may go: not while a copy without a receipt beside it still licenses.
+    pub(super) fn to_deliver(&self, vendor: &Vendor) -> Result<Vec<String>, FileError> {
+        let waiting = self.state.outbox(vendor.id())?;
+        if waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let files = self.store.activations(vendor.id())?;
+        let may_go = |id: &ActivationId| files.get(id).is_none_or(|f| f.certificates.is_subset(&f.receipts));
+        Ok(waiting.into_iter().filter(|(r, _)| may_go(&r.activation)).map(|(_, text)| text).collect())
     }
 
     fn is_waiting(&self, vendor: &Vendor, id: ActivationId) -> bool {
@@ -123,7 +148,7 @@ impl Engine {
 
     /// Delivers receipts until none waits. The caller holds the vendor's lock.
     pub(super) async fn deliver(self: &Rc<Self>, vendor: &Rc<Vendor>) -> Result<(), CallError> {
-        let mut waiting = self.state.count(vendor.id(), "outbox", ".receipt");
+        let mut waiting = self.to_deliver(vendor)?.len();
         while waiting > 0 {
             let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
             let machine_id = self.machine.id_for(vendor.id()).map_err(no_machine_id)?;
@@ -133,7 +158,7 @@ impl Engine {
                 Exchanged::Answer(_) => {}
                 Exchanged::Refused(problem) => return Err(refused(*problem)),
             }
-            let left = self.state.count(vendor.id(), "outbox", ".receipt");
+            let left = self.to_deliver(vendor)?.len();
             if left >= waiting {
                 return Err(CallError::Refused {
                     code: ProblemCode::Other.code().to_owned(),

@@ -37,8 +37,7 @@ impl Engine {
         nonce: Nonce,
         order: Order,
     ) -> Result<String, CallError> {
-        let mut receipts: Vec<String> =
-            self.state.outbox(vendor.id())?.into_iter().map(|(_, text)| text).collect();
+        let mut receipts = self.to_deliver(vendor)?;
         receipts.truncate(MAX_RECEIPTS);
         let request = Request {
             v: REQUEST_VERSION,
