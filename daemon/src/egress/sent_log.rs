@@ -2,8 +2,8 @@
 //! of them at most.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::{DAY, Timestamp};
 use claviger_protocol::ids::VendorId;
@@ -77,10 +77,16 @@ impl SentLog {
         if fs::metadata(&path).is_ok_and(|m| m.len() + line.len() as u64 > MAX_FILE) {
             self.rotate(now)?;
         }
+        let new = !path.exists();
+        if !new && !ends_a_line(&path).map_err(|e| FileError::new("read", &path, e))? {
+            // A crash or a full disk cut the last line off: it must not spoil this one.
+            line.insert(0, b'\n');
+        }
         let mut file = platform::append_to(&path)?;
         file.write_all(&line)
             .and_then(|()| file.sync_data())
-            .map_err(|e| FileError::new("write to", &path, e))
+            .map_err(|e| FileError::new("write to", &path, e))?;
+        if new { platform::sync_dir(&self.folder) } else { Ok(()) }
     }
 
     /// Closes the current file, and drops what is too old or too much.
@@ -91,6 +97,7 @@ impl SentLog {
         let name = now.0.max(last.saturating_add(1)).max(0);
         let closed = self.folder.join(format!("sent-{name:012}.jsonl"));
         fs::rename(self.folder.join(CURRENT), &closed).map_err(|e| FileError::new("close", &closed, e))?;
+        platform::sync_dir(&self.folder)?;
         let mut closed: Vec<String> = platform::list(&self.folder)?;
         closed.retain(|n| closed_at(n).is_some());
         let mut total = MAX_FILE;
@@ -105,6 +112,18 @@ impl SentLog {
     }
 }
 
+/// Whether a file is empty or ends with a whole line.
+fn ends_a_line(path: &Path) -> io::Result<bool> {
+    let mut file = fs::File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0u8];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
 fn closed_at(name: &str) -> Option<i64> {
     name.strip_prefix("sent-")?.strip_suffix(".jsonl")?.parse().ok()
 }
@@ -112,6 +131,28 @@ fn closed_at(name: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SentLog::new(folder.path().to_owned());
+        let record = Record::Answered {
+            at: Timestamp(5),
+            vendor: "com.example".parse().unwrap(),
+            url: "https://example.com/v1/activate".into(),
+            outcome: "200".into(),
+        };
+        log.append(Timestamp(1), &record).unwrap();
+        let path = folder.path().join(CURRENT);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        log.append(Timestamp(2), &record).unwrap();
+        log.append(Timestamp(3), &record).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let read = |line: &str| serde_json::from_str::<Record>(line).ok();
+        let lines: Vec<_> = text.lines().map(read).collect();
+        assert_eq!(lines, [None, Some(record.clone()), Some(record)]);
+    }
 
     #[test]
     fn the_log_is_exact_and_bounded() {
