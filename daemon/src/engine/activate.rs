@@ -70,7 +70,7 @@ impl Engine {
         // Only the key derived from the code is kept from here on.
         let unlock = unlock_key(vendor.id(), &serial, code.as_ref());
         drop(code);
-        let turn = vendor.lock.clone().lock_owned().await;
+        let (vendor, turn) = self.turn(&vendor).await?;
         self.refuse_when_closing()?;
         let engine = self.clone();
         let work = tokio::task::spawn_local(async move {

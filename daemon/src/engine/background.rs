@@ -74,7 +74,8 @@ impl Engine {
     }
 
     async fn work(self: &Rc<Self>, vendor: &Rc<Vendor>) {
-        let turn = vendor.lock.clone().lock_owned().await;
+        let Ok((vendor, turn)) = self.turn(vendor).await else { return };
+        let vendor = &vendor;
         // Whoever had the turn before may have done it all.
         let now = self.now();
         if self.closing.get() || self.due(vendor, now).is_none_or(|at| at > now) {

@@ -36,10 +36,17 @@ impl Engine {
     pub async fn deactivate(self: &Rc<Self>, target: &str) -> Result<DeactivateReply, CallError> {
         self.refuse_when_closing()?;
         let vendor = self.find(target)?.vendor;
-        let turn = vendor.lock.clone().lock_owned().await;
+        let (vendor, turn) = self.turn(&vendor).await?;
         self.refuse_when_closing()?;
         // While this waited for its turn, the activation may have gone.
         let target = self.find(target)?;
+        if *target.vendor.id() != *vendor.id() {
+            return Err(CallError::NotFound {
+                message: "What was to be given up has gone meanwhile.".to_owned(),
+                advice: Some("`claviger license list` shows what is there.".to_owned()),
+                choices: Vec::new(),
+            });
+        }
         let engine = self.clone();
         let work = tokio::task::spawn_local(async move {
             let _busy = engine.busy();

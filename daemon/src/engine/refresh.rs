@@ -45,7 +45,8 @@ impl Engine {
         self.refuse_when_closing()?;
         let mut first = None;
         for vendor in self.select(vendor)? {
-            let turn = vendor.lock.clone().lock_owned().await;
+            // One that was removed meanwhile has nothing to ask about.
+            let Ok((vendor, turn)) = self.turn(&vendor).await else { continue };
             self.refuse_when_closing()?;
             let engine = self.clone();
             let work = tokio::task::spawn_local(async move {

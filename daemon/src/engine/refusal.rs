@@ -5,10 +5,15 @@ use claviger_protocol::ipc::CallError;
 
 /// A refusal as the caller gets it.
 pub(super) fn refused(problem: Problem) -> CallError {
-    let mut message = problem.detail.clone().filter(|d| !d.trim().is_empty()).unwrap_or_else(|| {
-        if problem.title.is_empty() { problem.code.title().to_owned() } else { problem.title.clone() }
-    });
-    message = message.chars().filter(|c| !c.is_control()).take(2000).collect();
+    let printable = |text: &str| text.chars().filter(|c| !c.is_control()).take(2000).collect::<String>();
+    let title = if problem.title.is_empty() { problem.code.title() } else { &problem.title };
+    let detail = problem.detail.as_deref().map(str::trim).filter(|d| !d.is_empty()).map(printable);
+    // Where the detail only says what to do, what happened is said first.
+    let (mut message, advised) = match detail {
+        Some(detail) if says_what_to_do(problem.code) => (printable(title), Some(detail)),
+        Some(detail) => (detail, None),
+        None => (printable(title), None),
+    };
     if let Some(seats) = &problem.seats
         && let Some(missing) = unnamed(seats, &message)
     {
@@ -17,9 +22,21 @@ pub(super) fn refused(problem: Problem) -> CallError {
     CallError::Refused {
         code: problem.code.code().to_owned(),
         message,
-        advice: advice(problem.code).map(ToOwned::to_owned),
+        advice: advised.or_else(|| advice(problem.code).map(ToOwned::to_owned)),
         seats: problem.seats,
     }
+}
+
+/// Refusals whose particulars are advice; those of the others tell the whole case.
+fn says_what_to_do(code: ProblemCode) -> bool {
+    matches!(
+        code,
+        ProblemCode::ProofRefused
+            | ProblemCode::LicenseSuspended
+            | ProblemCode::LicenseRevoked
+            | ProblemCode::LicenseExpired
+            | ProblemCode::RateLimited
+    )
 }
 
 /// The machines that hold the seats, unless the sentence names them all.

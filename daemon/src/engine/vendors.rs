@@ -3,12 +3,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use claviger_protocol::clock::DAY;
 use claviger_protocol::documents::{ActivationCertificate, DocumentError, Keyset, VendorProfile};
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::ipc::{AddVendorReply, CallError};
 use claviger_protocol::serial::{Serial, TypedCodeError};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Engine, Keys, Vendor, view};
 use crate::platform;
@@ -39,6 +41,23 @@ impl Engine {
             ),
             choices: self.vendors.borrow().keys().map(ToString::to_string).collect(),
         })
+    }
+
+    /// Waits for the turn with a vendor, and gives the vendor as it is known by then: a newer profile may have come.
+    pub(super) async fn turn(
+        &self,
+        vendor: &Rc<Vendor>,
+    ) -> Result<(Rc<Vendor>, OwnedMutexGuard<()>), CallError> {
+        let mut vendor = vendor.clone();
+        loop {
+            let turn = vendor.lock.clone().lock_owned().await;
+            let known = self.vendor(vendor.id())?;
+            if Arc::ptr_eq(&known.lock, &vendor.lock) {
+                return Ok((known, turn));
+            }
+            // Removed and added again meanwhile: its turn is another one.
+            vendor = known;
+        }
     }
 
     /// Learns the vendors from state, store and what installers put down.
@@ -149,7 +168,7 @@ impl Engine {
             anchor,
             keys: RefCell::new(Keys { in_force, pending }),
             record: RefCell::new(record),
-            lock: std::sync::Arc::default(),
+            lock: Arc::default(),
         })
     }
 
@@ -242,6 +261,13 @@ impl Engine {
     /// [`CallError`].
     pub fn remove_vendor(&self, id: &VendorId) -> Result<(), CallError> {
         let vendor = self.vendor(id)?;
+        let Ok(_turn) = vendor.lock.try_lock() else {
+            return Err(CallError::InvalidInput {
+                code: "vendor_busy".to_owned(),
+                message: format!("An exchange with {} is under way.", vendor.profile.name),
+                advice: Some("Try again when it has ended.".to_owned()),
+            });
+        };
         let in_use = !self.held(&vendor)?.is_empty();
         if in_use || self.state.has_intents(id) || self.state.has_outbox(id) {
             return Err(CallError::InvalidInput {
