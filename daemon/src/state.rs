@@ -175,6 +175,17 @@ impl State {
         }
     }
 
+    /// Reads a file; one that is too large, or no file at all, is set aside and counts as missing.
+    fn read_or_set_aside(&self, path: &Path, max: usize) -> Result<Option<Vec<u8>>, FileError> {
+        match platform::read_bounded(path, max) {
+            Err(e) if e.code() == "damaged" => {
+                self.set_aside(path, &e.source.to_string());
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
     fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), FileError> {
         let text = serde_json::to_vec_pretty(value).unwrap_or_default();
         platform::write_file(path, &text, Visibility::Private)
@@ -218,7 +229,7 @@ impl State {
     /// # Errors
     /// [`FileError`].
     pub fn profile(&self, vendor: &VendorId) -> Result<Option<String>, FileError> {
-        let bytes = platform::read_bounded(&self.vendor(vendor).join("vendor.clvprofile"), MAX_FILE)?;
+        let bytes = self.read_or_set_aside(&self.vendor(vendor).join("vendor.clvprofile"), MAX_FILE)?;
         Ok(bytes.map(|b| String::from_utf8_lossy(&b).into_owned()))
     }
 
@@ -277,7 +288,7 @@ impl State {
     ) -> Result<SigningKey, KeyError> {
         let path = self.vendor(vendor).join("device.key");
         let purpose = format!("claviger device key v1 {vendor}");
-        if let Some(sealed) = platform::read_bounded(&path, 4096)? {
+        if let Some(sealed) = self.read_or_set_aside(&path, 4096)? {
             let seed = machine.open(&purpose, &sealed)?;
             if let Some(seed) = seed.and_then(|s| <[u8; 32]>::try_from(s.as_slice()).ok()) {
                 return Ok(SigningKey::from_seed(&zeroize::Zeroizing::new(seed)));
@@ -350,12 +361,22 @@ impl State {
         self.vendor(vendor).join(folder).join(format!("{id}.receipt"))
     }
 
+    /// A folder of receipts; a file in its place is set aside.
+    fn folder_of_receipts(&self, vendor: &VendorId, folder: &str) -> PathBuf {
+        let path = self.vendor(vendor).join(folder);
+        if path.is_file() {
+            self.set_aside(&path, "a folder is needed here");
+        }
+        path
+    }
+
     /// Stores a receipt for delivery.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn write_outbox(&self, vendor: &VendorId, id: ActivationId, text: &str) -> Result<(), FileError> {
-        platform::write_file(&self.receipt_path(vendor, "outbox", id), text.as_bytes(), Visibility::Private)
+        let path = self.folder_of_receipts(vendor, "outbox").join(format!("{id}.receipt"));
+        platform::write_file(&path, text.as_bytes(), Visibility::Private)
     }
 
     /// Takes a receipt back that was never sent.
@@ -369,10 +390,10 @@ impl State {
     }
 
     fn receipts_in(&self, vendor: &VendorId, folder: &str) -> Result<Vec<(Receipt, String)>, FileError> {
-        let path = self.vendor(vendor).join(folder);
+        let path = self.folder_of_receipts(vendor, folder);
         let mut found = Vec::new();
         for name in platform::list(&path)?.into_iter().filter(|n| n.ends_with(".receipt")) {
-            let Some(bytes) = platform::read_bounded(&path.join(&name), MAX_FILE)? else { continue };
+            let Some(bytes) = self.read_or_set_aside(&path.join(&name), MAX_FILE)? else { continue };
             let text = String::from_utf8_lossy(&bytes).into_owned();
             match Receipt::verify(&text, vendor) {
                 Ok((receipt, _)) => found.push((receipt, text)),
@@ -401,7 +422,7 @@ impl State {
     /// # Errors
     /// [`FileError`].
     pub fn acknowledge(&self, vendor: &VendorId, id: ActivationId, text: &str) -> Result<(), FileError> {
-        let kept = self.receipt_path(vendor, "receipts", id);
+        let kept = self.folder_of_receipts(vendor, "receipts").join(format!("{id}.receipt"));
         platform::write_file(&kept, text.as_bytes(), Visibility::Private)?;
         let waiting = self.receipt_path(vendor, "outbox", id);
         platform::remove_file(&waiting)?;

@@ -164,3 +164,37 @@ fn what_cannot_be_given_up_here_is_not_given_up_there() {
         assert!(!receipts(), "a copy that still licenses keeps its receipt here");
     });
 }
+
+#[test]
+fn rubbish_in_the_outbox_blocks_no_request() {
+    let world = world();
+    run(async {
+        let daemon = world.daemon(0);
+        activate(&daemon, SERIAL).await.unwrap();
+        let outbox = world.state("outbox");
+        fs::create_dir_all(outbox.join("folder.receipt")).unwrap();
+        fs::write(outbox.join("large.receipt"), vec![b'x'; 3 * 1024 * 1024]).unwrap();
+        fs::write(outbox.join("text.receipt"), [0xff; 10]).unwrap();
+        daemon.engine.refresh(None).await.unwrap();
+        assert_eq!(daemon.engine.status(true).receipts_waiting, 0);
+        fs::remove_dir_all(&outbox).unwrap();
+        fs::write(&outbox, b"").unwrap();
+        assert!(daemon.engine.deactivate(SERIAL).await.is_ok_and(|reply| reply.delivered));
+    });
+}
+
+#[test]
+fn a_vendor_in_the_middle_of_an_exchange_is_not_removed() {
+    let world = world();
+    run(async {
+        let daemon = world.daemon(0);
+        let id = world.server.vendor.id.clone();
+        let engine = daemon.engine.clone();
+        let refresh = tokio::task::spawn_local(async move { engine.refresh(None).await.map(|_| ()) });
+        tokio::task::yield_now().await;
+        assert_eq!(daemon.engine.remove_vendor(&id).unwrap_err().code(), "vendor_busy");
+        refresh.await.unwrap().unwrap();
+        daemon.engine.remove_vendor(&id).unwrap();
+        assert!(daemon.engine.list_vendors().is_empty());
+    });
+}
