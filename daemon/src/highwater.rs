@@ -86,16 +86,16 @@ mod tests {
         assert_eq!(judge(store.clock(), at(20)).moment, at(100));
         // Right again in between, and back once more: still no second grace.
         observe(&store, at(101)).unwrap();
-        assert_eq!(judge(store.clock(), at(101)), Judged { moment: at(101), set_back: false, in_grace: false });
+        assert_eq!(
+            judge(store.clock(), at(101)),
+            Judged { moment: at(101), set_back: false, in_grace: false }
+        );
         observe(&store, at(70)).unwrap();
         assert_eq!(judge(store.clock(), at(70)), Judged { moment: at(101), set_back: true, in_grace: false });
         // A grace that runs counts only while the clock is really set back.
         let near = ClockFile { high_water: at(10), grace_from: Some(at(5)) };
         let nearly = Timestamp(at(10).0 - DAY / 2);
-        assert_eq!(
-            judge(Some(near), nearly),
-            Judged { moment: at(10), set_back: false, in_grace: false }
-        );
+        assert_eq!(judge(Some(near), nearly), Judged { moment: at(10), set_back: false, in_grace: false });
         reset(&store, at(20)).unwrap();
         assert_eq!(judge(store.clock(), at(20)), Judged { moment: at(20), set_back: false, in_grace: false });
     }

@@ -9,6 +9,7 @@ use claviger_protocol::ipc::{ActivateCall, CallError, License};
 use claviger_protocol::keys::{KeyId, SigningKey};
 use claviger_protocol::serial::Serial;
 use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
+use zeroize::Zeroizing;
 
 use super::exchange::Exchanged;
 use super::refusal::refused;
@@ -39,12 +40,13 @@ impl Engine {
     /// [`CallError`].
     pub async fn activate(
         self: &Rc<Self>,
-        call: ActivateCall,
+        mut call: ActivateCall,
         progress: Progress,
     ) -> Result<License, CallError> {
+        let typed = call.unlock_code.take().map(Zeroizing::new);
         self.refuse_when_closing()?;
         let (vendor, serial) = self.route(&call.serial, call.vendor.as_ref())?;
-        let code = match &call.unlock_code {
+        let code = match &typed {
             Some(typed) => {
                 Some(UnlockCode::parse(typed, &serial).map_err(|e| mistyped("mistyped_unlock_code", &e))?)
             }
@@ -69,7 +71,7 @@ impl Engine {
         }
         // Only the key derived from the code is kept from here on.
         let unlock = unlock_key(vendor.id(), &serial, code.as_ref());
-        drop(code);
+        drop((code, typed));
         let (vendor, turn) = self.turn(&vendor).await?;
         self.refuse_when_closing()?;
         let engine = self.clone();

@@ -4,6 +4,7 @@ use claviger_protocol::ipc::{DESCRIPTION, INTERFACE, Method};
 use claviger_protocol::json::from_slice_strict;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The interface that every Varlink service has.
 pub(super) const SERVICE: &str = "org.varlink.service";
@@ -53,6 +54,15 @@ pub(super) struct RawCall {
     pub(super) method: String,
     #[serde(default)]
     pub(super) parameters: Option<Box<RawValue>>,
+}
+
+impl Drop for RawCall {
+    fn drop(&mut self) {
+        // There may be an unlock code in it.
+        if let Some(raw) = self.parameters.take() {
+            Box::<str>::from(raw).into_string().zeroize();
+        }
+    }
 }
 
 /// A call that can be answered.
@@ -114,7 +124,8 @@ pub(super) fn parse(call: &RawCall) -> Result<Parsed, ServiceError> {
                 return Err(ServiceError::MethodNotFound { method: short(&call.method) });
             }
             // The name is one of ours: it needs no escaping.
-            let whole = format!(r#"{{"method":"{}","parameters":{parameters}}}"#, call.method);
+            let whole =
+                Zeroizing::new(format!(r#"{{"method":"{}","parameters":{parameters}}}"#, call.method));
             from_slice_strict(whole.as_bytes())
                 .map(Parsed::Ours)
                 .map_err(|e| ServiceError::InvalidParameter { parameter: parameter_of(&e.to_string()) })

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use claviger_protocol::ipc::MAX_CALL_FRAME;
+use zeroize::Zeroizing;
 use zlink::connection::PassedCredentials;
 use zlink::connection::socket;
 
@@ -25,7 +26,8 @@ pub(super) struct Bounded {
     pending: usize,
     large: bool,
     /// Read from the socket and not handed on yet: `zlink` asks for 256 bytes at a time.
-    ahead: Vec<u8>,
+    /// Wiped when it goes: there may be an unlock code in it.
+    ahead: Zeroizing<Vec<u8>>,
     taken: usize,
 }
 
@@ -49,7 +51,7 @@ impl Local {
             seat,
             pending: 0,
             large: false,
-            ahead: Vec::new(),
+            ahead: Zeroizing::default(),
             taken: 0,
         };
         Self { read, write: Writing(connection) }
@@ -76,7 +78,7 @@ impl socket::ReadHalf for Bounded {
         self.taken += count;
         if self.taken == self.ahead.len() {
             // An idle connection costs no buffer.
-            self.ahead = Vec::new();
+            self.ahead = Zeroizing::default();
             self.taken = 0;
         }
         let read = &buf[..count];
@@ -103,7 +105,7 @@ impl Bounded {
         loop {
             self.connection.readable().await?;
             // Made only now: waiting must not cost memory.
-            let mut chunk = vec![0; AHEAD];
+            let mut chunk = Zeroizing::new(vec![0; AHEAD]);
             match self.connection.try_read(&mut chunk) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 read => {
