@@ -6,7 +6,7 @@
 //! certs/clock.json
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use claviger_protocol::clock::Timestamp;
@@ -37,8 +37,8 @@ const MAX_NOTES_READ: usize = 32;
 pub(crate) struct Found {
     /// Certificates that have no receipt beside them.
     pub(crate) certificates: Vec<Candidate>,
-    /// Activations given up here.
-    pub(crate) given_up: BTreeSet<ActivationId>,
+    /// Activations given up here, and when.
+    pub(crate) given_up: BTreeMap<ActivationId, Timestamp>,
     /// Activations that ended, and why.
     pub(crate) ended: Vec<Ended>,
 }
@@ -126,18 +126,15 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
     let given_up = beside
         .into_iter()
         .chain(alone.into_iter().take(MAX_NOTES_READ))
-        .filter(|(id, kind)| {
-            read(*id, "receipt", *kind, Receipt::MAX_LEN)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .and_then(|text| Receipt::peek(&text).ok())
-                .is_some_and(|receipt| receipt.activation == *id && receipt.aud == *vendor)
+        .filter_map(|(id, kind)| {
+            let bytes = read(id, "receipt", kind, Receipt::MAX_LEN).ok()?;
+            let receipt = Receipt::peek(&String::from_utf8(bytes).ok()?).ok()?;
+            (receipt.activation == id && receipt.aud == *vendor).then_some((id, receipt.iat))
         })
-        .map(|(id, _)| id)
-        .collect::<BTreeSet<_>>();
+        .collect::<BTreeMap<_, _>>();
     let certificates = certificates
         .into_iter()
-        .filter(|(id, _)| !given_up.contains(id))
+        .filter(|(id, _)| !given_up.contains_key(id))
         .map(|(name, kind)| Candidate {
             name,
             text: as_text(read(name, "cert", kind, ActivationCertificate::MAX_LEN)),

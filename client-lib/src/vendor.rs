@@ -1,6 +1,6 @@
 //! A vendor as compiled into a plug-in, and the opening of its products.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use claviger_protocol::clock::Date;
@@ -196,13 +196,13 @@ impl VendorShared {
     fn judge(&self, places: &[(usize, &StorePlace)], state: &ProductState, again: bool) -> Verdict {
         let mut trust = self.trust.look(places, again);
         let mut found = Vec::new();
-        let mut given_up = BTreeSet::new();
+        let mut given_up = BTreeMap::new();
         let mut verdict = Verdict::plain(Status::NotActivated);
         let mut missing = 0;
         for (_, place) in places {
             match store::find(place, &self.id, &state.product) {
                 Ok(here) => {
-                    given_up.extend(here.given_up.iter().copied());
+                    given_up.extend(here.given_up.iter().map(|(id, at)| (*id, *at)));
                     found.push((*place, here));
                 }
                 Err(ReadError::Missing) => missing += 1,
@@ -216,7 +216,9 @@ impl VendorShared {
             verdict = verdict.better(Verdict::plain(Status::GivenUp));
         }
         for (place, here) in &found {
-            if let Some(latest) = here.ended.iter().max_by_key(|note| note.at) {
+            // An end that came before this machine gave the product up explains nothing any more.
+            let latest = here.ended.iter().max_by_key(|note| note.at);
+            if let Some(latest) = latest.filter(|note| given_up.values().all(|at| *at < note.at)) {
                 verdict = verdict.better(verdict::of_ended(latest));
             }
             for candidate in &here.certificates {

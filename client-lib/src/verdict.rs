@@ -1,6 +1,6 @@
 //! Files in, status out. No I/O here: every rule about what licenses and what does not can be read in one place.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger_protocol::clock::{DAY, Date, Timestamp};
@@ -92,7 +92,7 @@ pub(crate) struct Question<'a> {
     pub(crate) machine: Option<MachineId>,
     pub(crate) keyset: &'a Keyset,
     /// Activations that have a receipt in any store.
-    pub(crate) given_up: &'a BTreeSet<ActivationId>,
+    pub(crate) given_up: &'a BTreeMap<ActivationId, Timestamp>,
 }
 
 /// What one certificate file says. `now` and `note` are asked for subscriptions and trials only: a perpetual license
@@ -111,7 +111,7 @@ pub(crate) fn of_certificate(
         Ok(certificate) => Arc::new(certificate),
         Err(error) => return refused(&error),
     };
-    if question.given_up.contains(&certificate.jti) {
+    if question.given_up.contains_key(&certificate.jti) {
         return Verdict::plain(Status::GivenUp);
     }
     if certificate.jti != candidate.name {

@@ -417,6 +417,12 @@ impl State {
         self.count(vendor, "outbox", ".receipt") > 0
     }
 
+    /// Whether any receipt that the server has is kept.
+    #[must_use]
+    pub fn has_kept(&self, vendor: &VendorId) -> bool {
+        self.count(vendor, "receipts", ".receipt") > 0
+    }
+
     /// The server has this receipt: it is kept, but not sent again.
     ///
     /// # Errors

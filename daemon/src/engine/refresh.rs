@@ -138,6 +138,11 @@ impl Engine {
             let asked = self.to_ask(vendor, show || present)?;
             if !asked.is_empty() {
                 self.ask(vendor, asked).await?;
+            } else if !present && self.state.has_kept(vendor.id()) {
+                // Nothing is held, but seats were given up: a server that was restored from an older backup has
+                // forgotten it, and only a signed answer tells its epoch.
+                let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
+                self.ask_some(vendor, &key, &[]).await?;
             }
             self.deliver(vendor).await?;
             if present {

@@ -150,11 +150,12 @@ pub fn remove_file(path: &Path) -> Result<(), FileError> {
 /// [`FileError`]; a longer file is an error too.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Option<Vec<u8>>, FileError> {
     let read = || -> io::Result<Vec<u8>> {
-        let file = OpenOptions::new().read(true).open(path)?;
-        let size = file.metadata()?;
+        // Asked before it is opened: opening a pipe waits for whoever writes into it.
+        let size = fs::metadata(path)?;
         if !size.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a file"));
         }
+        let file = OpenOptions::new().read(true).open(path)?;
         let mut content = Vec::with_capacity(usize::try_from(size.len()).unwrap_or(0).min(max) + 1);
         file.take(max as u64 + 1).read_to_end(&mut content)?;
         if content.len() > max {
