@@ -97,6 +97,26 @@ impl Failure {
         }
     }
 
+    /// Whether a failure with this code is sure to have come before any byte of the request was sent.
+    #[must_use]
+    pub fn reached_nobody(code: &str) -> bool {
+        matches!(
+            code,
+            "network_off"
+                | "insecure_server"
+                | "dns"
+                | "connection_refused"
+                | "no_route"
+                | "connect_timeout"
+                | "tls_wrong_name"
+                | "tls_expired"
+                | "tls_unknown_issuer"
+                | "tls_failed"
+                | "proxy_refused"
+                | "connection_setup"
+        )
+    }
+
     /// Seconds that the server asked to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {

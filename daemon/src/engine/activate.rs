@@ -126,7 +126,8 @@ impl Engine {
         }
         let (intent, request) = self.intend(vendor, &key, serial, unlock, replace)?;
         progress(format!("Contacting {}.", vendor.profile.name));
-        match self.settle(vendor, &intent, &request).await? {
+        let settled = self.settle(vendor, &intent, &request).await;
+        match settled.map_err(|error| self.came_to_nothing(vendor, request.nonce, error))? {
             Settled::Activated(certificate, text) => {
                 progress("The activation is stored.".to_owned());
                 tracing::info!(vendor = %vendor.id(), activation = %certificate.jti, "activated");
@@ -142,6 +143,21 @@ impl Engine {
                 seats: None,
             }),
         }
+    }
+
+    /// A first attempt without an answer. When nothing was sent, nothing is left to find out: a seat taken unseen an hour
+    /// later would surprise whoever has gone to another computer meanwhile. Otherwise the person is told.
+    fn came_to_nothing(&self, vendor: &Vendor, nonce: Nonce, mut error: CallError) -> CallError {
+        if let CallError::Unreachable { code, message, .. } = &mut error {
+            if Failure::reached_nobody(code) {
+                self.clear(vendor, nonce);
+            } else {
+                message.push_str(
+                    " Whether the server made the activation is not known yet: this computer keeps asking until it is.",
+                );
+            }
+        }
+        error
     }
 
     /// Writes down what is about to be asked, byte for byte.

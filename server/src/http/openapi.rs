@@ -121,7 +121,31 @@ impl Modify for AdminKeyScheme {
 
 /// `GET /v1/openapi.json`
 pub(super) async fn openapi() -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, "no-cache")], Json(Description::openapi()))
+    ([(header::CACHE_CONTROL, "no-cache")], Json(document()))
+}
+
+/// The description as it is served. OpenAPI wants a sentence for every response; what says nothing of its own gets the
+/// one of its status.
+fn document() -> serde_json::Value {
+    let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in operations.flat_map(|path| path.as_object_mut().into_iter().flat_map(|p| p.values_mut()))
+    {
+        let Some(responses) = operation.get_mut("responses").and_then(|r| r.as_object_mut()) else {
+            continue;
+        };
+        for (status, response) in responses {
+            let sentence = match status.as_bytes().first() {
+                Some(b'2') => "Done.",
+                Some(b'4') => "A refusal: its code says why.",
+                _ => "The server cannot do it at the moment.",
+            };
+            if let Some(response) = response.as_object_mut() {
+                response.entry("description").or_insert_with(|| sentence.into());
+            }
+        }
+    }
+    document
 }
 
 #[cfg(test)]
@@ -133,7 +157,14 @@ mod tests {
 
     #[test]
     fn it_is_openapi_3_1_and_names_every_path() {
-        let text = serde_json::to_value(Description::openapi()).unwrap();
+        let text = document();
+        for (path, operations) in text["paths"].as_object().unwrap() {
+            for operation in operations.as_object().unwrap().values() {
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    assert!(response["description"].is_string(), "{path} {status}");
+                }
+            }
+        }
         assert!(text["openapi"].as_str().unwrap().starts_with("3.1"));
         for path in
             ["/v1/activate", "/v1/refresh", "/v1/deactivate", "/v1/keyset", "/v1/manifest", "/v1/health"]
