@@ -91,7 +91,7 @@ fn rename(name: &str, out: &mut Output) -> Result<Exit, Failure> {
     let name = connect::daemon(out)?.rename_machine(name)?;
     out.json(&json!({ "device_name": name }));
     out.line(format!(
-        "Vendors will know this computer as {} from their next contact on.",
+        "Vendors will know this computer as {} from its next activation on.",
         quoted(name.as_str())
     ));
     Ok(Exit::Done)
