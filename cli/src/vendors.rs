@@ -28,10 +28,15 @@ pub(crate) struct Known {
 /// When it cannot be read, is longer, or is not text.
 pub(crate) fn read_text(path: &Path, most: usize) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind};
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
+    // Asked before it is opened: opening a pipe waits for whoever writes into it.
+    let kind = std::fs::metadata(path)?;
+    if kind.is_dir() {
         return Err(Error::from(ErrorKind::IsADirectory));
     }
+    if !kind.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let file = File::open(path)?;
     let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX);
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -56,10 +61,6 @@ pub(crate) fn known() -> Vec<Known> {
     }
     let mut found: Vec<Known> = Vec::new();
     for file in files {
-        // A pipe in its place would be waited for.
-        if !file.is_file() {
-            continue;
-        }
         let Ok(text) = read_text(&file, VendorProfile::MAX_LEN) else { continue };
         let Ok((profile, _)) = VendorProfile::verify(&text) else { continue };
         if found.iter().all(|k| k.profile.iss != profile.iss) {
@@ -114,5 +115,16 @@ pub(crate) fn read_serial(
     match mistake {
         Some(error) => Err(error),
         None => Serial::foreign(typed).map(|_| Typed::Untold),
+    }
+}
+
+#[cfg(test)]
+mod pipe_tests {
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(super::read_text(&pipe, 10).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
 }
