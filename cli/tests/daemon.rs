@@ -1,4 +1,5 @@
 //! Reaching a daemon that is missing, broken, silent or a stranger's; starting one.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! On a real terminal: the unlock code is asked for and never shown, and the terminal is left as it was.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What a vendor's administrator does, with the real program: init, keys, TLS, metrics, backup and restore.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 #![cfg(unix)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -4,6 +4,7 @@
     unreachable_pub,
     missing_docs,
     clippy::unwrap_used,
+    clippy::needless_pass_by_value,
     reason = "each test program uses a part of it, and fails by panicking"
 )]
 
