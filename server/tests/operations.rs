@@ -367,7 +367,7 @@ mod stopped {
             assert_eq!(other.status.code(), Some(4), "{point}: other settings are refused");
             let done = vendor.init(&[]);
             assert!(done.status.success(), "{point}: {done:?}");
-            assert_eq!(vendor.serve(&[]).get("listening", "/v1/health").contains("\"ok\""), true, "{point}");
+            assert!(vendor.serve(&[]).get("listening", "/v1/health").contains("\"ok\""), "{point}");
             assert_eq!(vendor.init(&[]).status.code(), Some(4), "{point}: it is done now");
         }
     }

@@ -1,6 +1,6 @@
 //! The commands, one file each, and what they share: arguments, plain sentences or JSON, exit codes.
 //!
-//! A command's file has `Args` (clap), and `run(args, &Output) -> Result<(), Failure>`. It is added to [`Command`] when
+//! A command's file has `Args` (clap), and `run(args, &Output) -> Result<(), Failure>`. It is added to `Command` when
 //! it works, not before.
 
 mod activation;

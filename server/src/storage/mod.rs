@@ -1,6 +1,6 @@
 //! The seam to the database. A store loads what a batch touches, lets it be decided in memory, and commits what
 //! changed; beside that it answers look-ups and does what the vendor's commands ask. SQLite is the embedded default;
-//! PostgreSQL implements the same trait and must pass the same tests ([`contract`]).
+//! PostgreSQL implements the same trait and must pass the same tests (`contract`).
 
 pub mod admin;
 pub mod sqlite;
