@@ -6,6 +6,7 @@
 //! | `GET /v1/keyset` | | [`KeysetBody`] |
 //! | `GET /v1/manifest` | | [`ManifestBody`] |
 //! | `GET /v1/health` | | [`HealthBody`] |
+//! | `/v1/telemetry/…` | usage statistics: `crate::telemetry` | |
 //!
 //! A refusal is `application/problem+json` (RFC 9457): [`Problem`].
 
@@ -153,6 +154,18 @@ problems! {
     Forbidden, "forbidden", 403, "This administrator's key may not do that.";
     /// The order id or the serial number exists with other content.
     Conflict, "conflict", 409, "That exists already, with other content.";
+    /// The device key of a token request holds no activation.
+    NoActivation, "no_activation", 403, "No activation of this vendor is bound to this device key.";
+    /// Another batch of tokens was made for this week and installation.
+    BatchTaken, "batch_taken", 409, "This installation has had its tokens for this week.";
+    /// The report's token was not made by this vendor for this week.
+    TokenRefused, "token_refused", 403, "The report's token is not one of this week.";
+    /// The report's token was spent on another report.
+    TokenSpent, "token_spent", 409, "The report's token was spent already.";
+    /// The week has not ended yet, is closed, or is not planned.
+    WrongWeek, "wrong_week", 422, "Nothing is taken about this week at the moment.";
+    /// A value that the week's plan does not list.
+    NotEligible, "not_eligible", 422, "The report names something that the plan of its week does not list.";
     /// Try again later; `Retry-After` says when.
     Unavailable, "unavailable", 503, "The server cannot answer at the moment.";
     /// A mistake of ours, or the disk is full.

@@ -241,7 +241,7 @@ impl DeviceName {
 }
 
 /// Control characters, and the invisible marks that reorder or hide text in a terminal or a list of seats.
-fn is_unprintable(c: char) -> bool {
+pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

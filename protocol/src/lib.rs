@@ -5,12 +5,15 @@
 //! * [`ids`], [`serial`], [`unlock`]: names and proofs that people and programs pass around.
 //! * [`status`]: the stable codes a plug-in sees.
 //! * [`http`]: bodies and problem codes of the activation server (feature `http`).
+//! * [`telemetry`]: usage statistics: notice, plan, report, tokens (features `telemetry` and `voprf`); [`daw`] the hosts
+//!   that they can name.
 //! * [`ipc`]: the daemon's Varlink interface (feature `ipc`).
 //!
 //! Requests are closed lists: an unknown field is refused. Answers and certificates ignore what they do not know
 //! unless their `crit` header lists it, so that a plug-in ten years old reads tomorrow's certificate.
 
 pub mod clock;
+pub mod daw;
 #[cfg(feature = "documents")]
 pub mod documents;
 #[cfg(feature = "http")]
@@ -23,4 +26,6 @@ pub mod jws;
 pub mod keys;
 pub mod serial;
 pub mod status;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 pub mod unlock;

@@ -16,9 +16,10 @@ use claviger_protocol::documents::{
 use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{CallError, Method};
 use claviger_protocol::serial::{Serial, TypedCodeError};
+use claviger_protocol::telemetry::{Notice, Plan, TokenRequest};
 use claviger_protocol::unlock::unlock_key;
 use common::documents::*;
-use common::{bodies, messages, *};
+use common::{bodies, messages, telemetry, *};
 
 /// Set to `1` to write the files that are missing. It never touches one that exists.
 const WRITE: &str = "CLAVIGER_WRITE_GOLDEN";
@@ -67,6 +68,11 @@ fn frozen_documents_are_believed() {
     assert_eq!((found, key), (receipt(), device().public()));
     assert_eq!(Manifest::verify(&read("manifest.jws"), &keyset).unwrap(), manifest());
     assert_eq!(Sunset::verify(&read("sunset.jws"), &anchor).unwrap(), sunset());
+    assert_eq!(Notice::verify(&read("notice.jws"), &keyset).unwrap(), telemetry::notice());
+    assert_eq!(Plan::verify(&read("plan.jws"), &keyset).unwrap(), telemetry::plan());
+    let request = read("request_tokens.jws");
+    let found = TokenRequest::verify(request.trim(), &vendor()).unwrap();
+    assert_eq!(found, (telemetry::token_request(), device().public()));
     for (request, answer, name) in [
         (activate_request(), activated_answer(), "activate"),
         (refresh_request(), refreshed_answer(), "refresh"),
@@ -121,6 +127,9 @@ fn everything() -> Vec<(String, String)> {
         ("answer_activate", signed(&activated_answer(), &issuing)),
         ("answer_refresh", signed(&refreshed_answer(), &issuing)),
         ("answer_deactivate", signed(&deactivated_answer(), &issuing)),
+        ("notice", signed(&telemetry::notice(), &issuing)),
+        ("plan", signed(&telemetry::plan(), &issuing)),
+        ("request_tokens", telemetry::signed_token_request(&telemetry::token_request())),
     ]
     .into_iter()
     .map(|(name, text)| (format!("documents/{name}.jws"), text))

@@ -98,7 +98,7 @@ impl Keyset {
 
     /// Verifies a document by one of these keys: the signature, and that the key may have signed it.
     /// `new` asks for an active key: for answers, which are never read from a file later.
-    pub(super) fn verify_document<D: Document>(
+    pub(crate) fn verify_document<D: Document>(
         &self,
         text: &str,
         new: bool,

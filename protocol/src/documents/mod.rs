@@ -33,7 +33,7 @@ pub use crate::jws::{Document, DocumentError, KeyInHeader, sign};
 
 use crate::ids::VendorId;
 
-fn same_vendor(found: &VendorId, expected: &VendorId) -> Result<(), DocumentError> {
+pub(crate) fn same_vendor(found: &VendorId, expected: &VendorId) -> Result<(), DocumentError> {
     if found == expected {
         return Ok(());
     }

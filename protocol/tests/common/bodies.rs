@@ -3,10 +3,11 @@
 use claviger_protocol::http::{
     AnswerBody, HealthBody, KeysetBody, ManifestBody, Problem, ProblemCode, RequestBody,
 };
+use claviger_protocol::telemetry::{NoticeBody, PlanBody};
 
 use super::documents::{activate_request, activated_answer, keyset, manifest, signed_request, sunset};
 use super::messages::seats;
-use super::{issuing, root, signed};
+use super::{issuing, root, signed, telemetry};
 
 pub fn bodies() -> Vec<(String, String)> {
     fn body<T>(name: &str, body: &T) -> (String, String)
@@ -28,6 +29,13 @@ pub fn bodies() -> Vec<(String, String)> {
         ),
         body("manifest", &ManifestBody { manifest: signed(&manifest(), &issuing()) }),
         body("health", &HealthBody { status: "ok".to_owned(), version: "0.1.0".to_owned(), epoch: 1 }),
+        body(
+            "telemetry_notice",
+            &NoticeBody { notice: signed(&telemetry::notice(), &issuing()), next: None },
+        ),
+        body("telemetry_plan", &PlanBody { plans: vec![signed(&telemetry::plan(), &issuing())] }),
+        body("telemetry_tokens", &telemetry::tokens()),
+        ("telemetry_report".to_owned(), telemetry::usage_report().to_body()),
     ];
     for code in ProblemCode::ALL {
         let mut problem = Problem::new(*code).detail("What happened here in particular.");
