@@ -12,15 +12,14 @@ const PROGRAMS: &[&str] = &["claviger", "clavigerd", "claviger-server"];
 
 /// Where the C library is built.
 pub(crate) fn capi_folder() -> Result<PathBuf> {
-    Ok(shell::target_dir()?.join("capi/release"))
+    Ok(shell::target_dir()?.join("capi/capi"))
 }
 
 /// Builds the C library for release.
 pub(crate) fn build_capi(quiet: bool) -> Result<()> {
     let mut build = shell::cargo();
-    build.args(["build", "--release", "-p", "claviger-capi", "--target-dir"]);
+    build.args(["build", "--profile", "capi", "-p", "claviger-capi", "--target-dir"]);
     build.arg(shell::target_dir()?.join("capi"));
-    build.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
     if quiet {
         let status = build.stdout(Stdio::null()).status()?;
         return if status.success() { Ok(()) } else { Err(Failure::new("the C library does not build")) };
