@@ -331,7 +331,7 @@ impl Stage {
         println!(
             "\n  claviger activate {}     # unlock code {}\n  claviger license list\n  claviger check Solstice\n  \
              claviger doctor\n  claviger-server activation list --data server\n  claviger-server license issue --data \
-             server --product {PRODUCT} --seats 1\n\nAnd when you have seen enough:\n  kill {} && rm -r {}",
+             server --product {PRODUCT} --seats 1\n\nAnd when you have seen enough:\n  kill {} && sleep 1 && rm -r {}",
             self.serial,
             self.code,
             pids.join(" "),
