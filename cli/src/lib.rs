@@ -10,7 +10,6 @@
 //! | `vendors`, `choose` | profiles on disk, and what a person means by a product |
 
 mod args;
-mod choose;
 mod commands;
 mod connect;
 mod describe;

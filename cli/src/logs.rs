@@ -5,19 +5,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use claviger_client::manager::{Endpoint, Scope};
+use claviger_protocol::layout;
 
 /// The log that a user's daemon writes; the system's daemon writes to the journal.
 #[must_use]
 pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
     let folder = match endpoint.scope() {
-        Scope::Portable => claviger_client::platform::home_override()?.join("log"),
+        Scope::Portable => layout::Home(&claviger_client::platform::home_override()?).log(),
         Scope::User => {
             let ours = directories::ProjectDirs::from("", "", "claviger")?;
-            ours.state_dir().unwrap_or(ours.data_local_dir()).join("log")
+            ours.state_dir().unwrap_or(ours.data_local_dir()).join(layout::LOG)
         }
         Scope::System => return None,
     };
-    Some(folder.join("daemon.log"))
+    Some(folder.join(layout::LOG_FILE))
 }
 
 /// The last `count` lines, at most the last megabyte.

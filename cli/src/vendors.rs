@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use claviger_client::platform::Places;
 use claviger_protocol::documents::{Document, VendorProfile};
 use claviger_protocol::ids::VendorId;
+use claviger_protocol::layout;
 use claviger_protocol::serial::{Serial, TypedCodeError};
-
-/// Where installers put the profiles of the plug-ins that they install.
-const SHIPPED: &str = "/usr/share/claviger/vendors";
 
 /// A vendor's profile that verifies.
 #[derive(Clone, Debug)]
@@ -54,10 +52,10 @@ pub(crate) fn known() -> Vec<Known> {
     let mut files: Vec<PathBuf> = Vec::new();
     for store in Places::of_process().stores {
         if store.scope == claviger_client::Scope::User && !portable {
-            let shipped = entries(Path::new(SHIPPED)).into_iter();
-            files.extend(shipped.filter(|f| f.extension().is_some_and(|e| e == "clvprofile")));
+            let shipped = entries(Path::new(layout::linux::SHIPPED)).into_iter();
+            files.extend(shipped.filter(|f| f.extension().is_some_and(|e| e == layout::PROFILE_ENDING)));
         }
-        files.extend(entries(&store.path).into_iter().map(|vendor| vendor.join("vendor.clvprofile")));
+        files.extend(entries(&store.path).into_iter().map(|vendor| vendor.join(layout::PROFILE)));
     }
     let mut found: Vec<Known> = Vec::new();
     for file in files {

@@ -1,18 +1,12 @@
-//! Reads the folder of activations. Everything is bounded; nothing found here is believed yet.
-//!
-//! ```text
-//! certs/<vendor>/keyset.jws, sunset.jws
-//! certs/<vendor>/products/<product>/<activation>.cert | .receipt | .ended
-//! certs/clock.json
-//! ```
+//! Reads the folder of activations. Everything is bounded; nothing found here is believed yet. What is where stands in [`claviger_protocol::layout`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::{ActivationCertificate, Document as _, EndReason, Receipt};
+use claviger_protocol::documents::{ActivationCertificate, Document as _, Receipt};
 use claviger_protocol::ids::{ActivationId, ProductId, VendorId};
-use serde::Deserialize;
+use claviger_protocol::layout::{self, ClockFile, EndedNote, FileKind};
 
 use crate::platform::{self, EntryKind, Folder, ReadError, StorePlace};
 
@@ -40,7 +34,7 @@ pub(crate) struct Found {
     /// Activations given up here, and when.
     pub(crate) given_up: BTreeMap<ActivationId, Timestamp>,
     /// Activations that ended, and why.
-    pub(crate) ended: Vec<Ended>,
+    pub(crate) ended: Vec<EndedNote>,
 }
 
 /// A file that may be a certificate.
@@ -52,44 +46,19 @@ pub(crate) struct Candidate {
     pub(crate) text: Result<String, ReadError>,
 }
 
-/// A note about an activation that is no longer good. Unsigned: it explains, it never licenses.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Ended {
-    pub(crate) reason: EndReason,
-    #[serde(default)]
-    pub(crate) at: Timestamp,
-    #[serde(default)]
-    pub(crate) by: Option<String>,
-}
-
-/// What the daemon knows about time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct ClockNote {
-    /// The latest moment seen.
-    #[serde(default)]
-    pub(crate) high_water: Timestamp,
-    /// When a clock set back was first noticed.
-    #[serde(default)]
-    pub(crate) grace_from: Option<Timestamp>,
-}
-
-fn vendor_folder(place: &StorePlace, vendor: &VendorId) -> PathBuf {
-    place.path.join(vendor.as_str())
-}
-
 /// The newest keyset that the daemon has put into force.
 pub(crate) fn keyset_path(place: &StorePlace, vendor: &VendorId) -> PathBuf {
-    vendor_folder(place, vendor).join("keyset.jws")
+    layout::vendor(&place.path, vendor).join(layout::KEYSET)
 }
 
 /// The vendor's farewell, if there is one.
 pub(crate) fn sunset_path(place: &StorePlace, vendor: &VendorId) -> PathBuf {
-    vendor_folder(place, vendor).join("sunset.jws")
+    layout::vendor(&place.path, vendor).join(layout::SUNSET)
 }
 
 /// The daemon's note about the clock; nothing where it is missing or damaged.
-pub(crate) fn clock_note(place: &StorePlace) -> ClockNote {
-    platform::read(&place.path.join("clock.json"), EntryKind::Untold, 4096)
+pub(crate) fn clock_note(place: &StorePlace) -> ClockFile {
+    platform::read(&place.path.join(layout::CLOCK), EntryKind::Untold, layout::MAX_NOTE)
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok())
         .unwrap_or_default()
@@ -100,17 +69,16 @@ pub(crate) fn clock_note(place: &StorePlace) -> ClockNote {
 /// A receipt counts when it reads as one for the activation that its name says; a torn one takes no license away.
 /// Receipts are written atomically, so a durable one always reads.
 pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -> Result<Found, ReadError> {
-    let folder = Folder::open(&vendor_folder(place, vendor).join("products").join(product.as_str()))?;
+    let folder = Folder::open(&layout::product(&place.path, vendor, product))?;
     let mut certificates: BTreeMap<ActivationId, EntryKind> = BTreeMap::new();
     let mut receipts = BTreeMap::new();
     let mut notes = BTreeMap::new();
     folder.list(|name, kind| {
-        let Some((stem, ending)) = name.split_once('.') else { return };
-        let (into, most) = match ending {
-            "cert" => (&mut certificates, MAX_CERTIFICATES),
-            "receipt" => (&mut receipts, MAX_NOTES),
-            "ended" => (&mut notes, MAX_NOTES),
-            _ => return,
+        let Some((file, stem)) = FileKind::split(name) else { return };
+        let (into, most) = match file {
+            FileKind::Certificate => (&mut certificates, MAX_CERTIFICATES),
+            FileKind::Receipt => (&mut receipts, MAX_NOTES),
+            FileKind::Ended => (&mut notes, MAX_NOTES),
         };
         if into.len() < most
             && let Ok(id) = stem.parse()
@@ -119,7 +87,7 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
         }
     })?;
 
-    let read = |id: ActivationId, ending: &str, kind, max| folder.read(&format!("{id}.{ending}"), kind, max);
+    let read = |id: ActivationId, file: FileKind, kind, max| folder.read(&file.name(id), kind, max);
     // Receipts beside a certificate are read first; others only explain.
     let (beside, alone): (Vec<_>, Vec<_>) =
         receipts.into_iter().partition(|(id, _)| certificates.contains_key(id));
@@ -127,7 +95,7 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
         .into_iter()
         .chain(alone.into_iter().take(MAX_NOTES_READ))
         .filter_map(|(id, kind)| {
-            let bytes = read(id, "receipt", kind, Receipt::MAX_LEN).ok()?;
+            let bytes = read(id, FileKind::Receipt, kind, Receipt::MAX_LEN).ok()?;
             let receipt = Receipt::peek(&String::from_utf8(bytes).ok()?).ok()?;
             (receipt.activation == id && receipt.aud == *vendor).then_some((id, receipt.iat))
         })
@@ -137,14 +105,14 @@ pub(crate) fn find(place: &StorePlace, vendor: &VendorId, product: &ProductId) -
         .filter(|(id, _)| !given_up.contains_key(id))
         .map(|(name, kind)| Candidate {
             name,
-            text: as_text(read(name, "cert", kind, ActivationCertificate::MAX_LEN)),
+            text: as_text(read(name, FileKind::Certificate, kind, ActivationCertificate::MAX_LEN)),
         })
         .collect();
     let ended = notes
         .into_iter()
         .take(MAX_NOTES_READ)
         .filter_map(|(id, kind)| {
-            let bytes = read(id, "ended", kind, 4096).ok()?;
+            let bytes = read(id, FileKind::Ended, kind, layout::MAX_NOTE).ok()?;
             serde_json::from_slice(&bytes).ok()
         })
         .collect();

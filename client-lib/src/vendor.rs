@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use claviger_protocol::clock::Date;
 use claviger_protocol::documents::{DocumentError, TrustAnchor};
 use claviger_protocol::ids::{InvalidId, MachineId, ProductId, VendorId};
+use claviger_protocol::layout;
 use claviger_protocol::status::Status;
 
 use crate::library::{Lease, Library, LibraryShared};
@@ -146,9 +147,8 @@ impl VendorShared {
             return known;
         }
         let places = self.library.places.stores.iter();
-        let found: Vec<_> = places
-            .map(|place| platform::locality(&place.path.join(self.id.as_str()).join("products")))
-            .collect();
+        let found: Vec<_> =
+            places.map(|place| platform::locality(&layout::products(&place.path, &self.id))).collect();
         let found = Arc::new(found);
         *lock() = Some(found.clone());
         found

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use claviger_protocol::clock::{DAY, Date, Timestamp};
+use claviger_protocol::clock::{Date, Timestamp};
 use claviger_protocol::documents::{ActivationCertificate, DocumentError, EndReason, Keyset, LicenseKind};
 use claviger_protocol::ids::{ActivationId, MachineId, ProductId};
+use claviger_protocol::layout::{ClockFile, EndedNote};
 use claviger_protocol::status::Status;
 
 use crate::platform::ReadError;
-use crate::store::{Candidate, ClockNote, Ended, Scope};
+use crate::store::{Candidate, Scope};
 
 /// What is known about a product, and why.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ pub(crate) fn of_certificate(
     question: &Question<'_>,
     candidate: &Candidate,
     scope: Scope,
-    now: impl FnOnce() -> (Timestamp, ClockNote),
+    now: impl FnOnce() -> (Timestamp, ClockFile),
 ) -> Verdict {
     let text = match &candidate.text {
         Ok(text) => text,
@@ -159,31 +160,20 @@ pub(crate) fn of_certificate(
     verdict
 }
 
-/// How long a clock set back is tolerated: a week from the moment it was noticed.
-const GRACE: i64 = 7 * DAY;
-
 /// Whether something that lasts until `exp` is over, and the moment it was measured against.
-///
-/// Time never runs backwards: the latest moment that the daemon has seen counts. Where the clock was set back by more
-/// than a day, the daemon opens a week in which the clock itself counts.
-fn by_time(exp: Timestamp, now: Timestamp, note: ClockNote) -> (Status, Timestamp) {
-    let set_back = now.plus(DAY) < note.high_water;
-    let in_grace = note.grace_from.is_some_and(|from| from <= now && now <= from.plus(GRACE));
-    let lasts = |at: Timestamp| at <= exp;
-    if set_back && in_grace {
-        return (if lasts(now) { Status::LicensedClockSetBack } else { Status::Expired }, now);
-    }
-    let at = now.max(note.high_water);
-    let status = match (lasts(at), set_back && lasts(now)) {
-        (true, _) => Status::Licensed,
-        (false, true) => Status::ClockSetBack,
-        (false, false) => Status::Expired,
+fn by_time(exp: Timestamp, now: Timestamp, clock: ClockFile) -> (Status, Timestamp) {
+    let judged = clock.judge(now);
+    let status = match (judged.moment <= exp, judged.in_grace) {
+        (true, true) => Status::LicensedClockSetBack,
+        (true, false) => Status::Licensed,
+        (false, false) if judged.set_back && now <= exp => Status::ClockSetBack,
+        (false, _) => Status::Expired,
     };
-    (status, at)
+    (status, judged.moment)
 }
 
 /// What a note about an ended activation says.
-pub(crate) fn of_ended(note: &Ended) -> Verdict {
+pub(crate) fn of_ended(note: &EndedNote) -> Verdict {
     let status = match note.reason {
         EndReason::GivenUp => Status::GivenUp,
         EndReason::Replaced => Status::Replaced,
@@ -193,14 +183,11 @@ pub(crate) fn of_ended(note: &Ended) -> Verdict {
         EndReason::Released | EndReason::Unknown | EndReason::Other => Status::Released,
     };
     match (&note.by, status) {
-        (Some(by), Status::Replaced) => {
-            let by: String = by.chars().filter(|c| !c.is_control()).take(64).collect();
-            Verdict::because(
-                status,
-                status.code(),
-                format!("“{by}” has taken over this activation: activate again to move it back."),
-            )
-        }
+        (Some(by), Status::Replaced) => Verdict::because(
+            status,
+            status.code(),
+            format!("“{by}” has taken over this activation: activate again to move it back."),
+        ),
         _ => Verdict::plain(status),
     }
 }

@@ -4,32 +4,15 @@
 //! a server resets it, so that one boot in 2099 poisons nothing.
 
 use claviger_protocol::clock::{DAY, Timestamp};
+use claviger_protocol::layout::{ClockFile, Judged};
 
 use crate::platform::FileError;
-use crate::store::{ClockFile, Store};
-
-/// How long a clock that was set back is tolerated.
-const GRACE: i64 = 7 * DAY;
-
-/// What to compare an expiry with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// The moment that counts.
-    pub moment: Timestamp,
-    /// The clock was set back.
-    pub set_back: bool,
-    /// It is tolerated for the moment.
-    pub in_grace: bool,
-}
+use crate::store::Store;
 
 /// Judges the clock, as a plug-in does.
 #[must_use]
 pub fn judge(clock: Option<ClockFile>, now: Timestamp) -> Judged {
-    let Some(clock) = clock else { return Judged { moment: now, set_back: false, in_grace: false } };
-    let set_back = now.plus(DAY) < clock.high_water;
-    let in_grace = set_back && clock.grace_from.is_some_and(|from| from <= now && now <= from.plus(GRACE));
-    let moment = if in_grace { now } else { now.max(clock.high_water) };
-    Judged { moment, set_back, in_grace }
+    clock.unwrap_or_default().judge(now)
 }
 
 /// Notes that it is `now`. Rewrites the file only when that says something new.

@@ -59,7 +59,7 @@ struct LogFile {
 impl LogFile {
     fn open(folder: &Path) -> Result<Self, platform::FileError> {
         platform::make_dir(folder, platform::Visibility::Private)?;
-        let path = folder.join("daemon.log");
+        let path = folder.join(claviger_protocol::layout::LOG_FILE);
         let file = platform::append_to(&path)?;
         let size = file.metadata().map(|m| m.len()).unwrap_or(0);
         Ok(Self { path, open: Mutex::new((file, size)) })

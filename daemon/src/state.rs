@@ -21,6 +21,7 @@ use claviger_protocol::documents::{ActivationCertificate, EndReason, Receipt, Re
 use claviger_protocol::ids::{ActivationId, DeviceName, Nonce, VendorId};
 use claviger_protocol::ipc::License;
 use claviger_protocol::keys::SigningKey;
+use claviger_protocol::layout::PROFILE;
 use ring::rand::SecureRandom;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -229,7 +230,7 @@ impl State {
     /// # Errors
     /// [`FileError`].
     pub fn profile(&self, vendor: &VendorId) -> Result<Option<String>, FileError> {
-        let bytes = self.read_or_set_aside(&self.vendor(vendor).join("vendor.clvprofile"), MAX_FILE)?;
+        let bytes = self.read_or_set_aside(&self.vendor(vendor).join(PROFILE), MAX_FILE)?;
         Ok(bytes.map(|b| String::from_utf8_lossy(&b).into_owned()))
     }
 
@@ -238,13 +239,13 @@ impl State {
     /// # Errors
     /// [`FileError`].
     pub fn write_profile(&self, vendor: &VendorId, text: &str) -> Result<(), FileError> {
-        let path = self.vendor(vendor).join("vendor.clvprofile");
+        let path = self.vendor(vendor).join(PROFILE);
         platform::write_file(&path, text.as_bytes(), Visibility::Private)
     }
 
     /// A profile that does not verify any more.
     pub fn set_profile_aside(&self, vendor: &VendorId, why: &str) {
-        self.set_aside(&self.vendor(vendor).join("vendor.clvprofile"), why);
+        self.set_aside(&self.vendor(vendor).join(PROFILE), why);
     }
 
     /// Forgets a vendor, its device key apart: whoever adds it again is the same machine to its server.
@@ -253,7 +254,7 @@ impl State {
     /// [`FileError`].
     pub fn remove_vendor(&self, vendor: &VendorId) -> Result<(), FileError> {
         let folder = self.vendor(vendor);
-        for name in ["vendor.clvprofile", "vendor.json"] {
+        for name in [PROFILE, "vendor.json"] {
             platform::remove_file(&folder.join(name))?;
         }
         if folder.is_dir() { platform::sync_dir(&folder) } else { Ok(()) }

@@ -4,43 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::{ActivationCertificate, Document, EndReason, Receipt};
-use claviger_protocol::ids::{ActivationId, DeviceName, ProductId, VendorId};
-use serde::{Deserialize, Serialize};
+use claviger_protocol::documents::{ActivationCertificate, Document, Receipt};
+use claviger_protocol::ids::{ActivationId, ProductId, VendorId};
+use claviger_protocol::layout::{self, ClockFile, EndedNote, FileKind, KEYSET, PROFILE, SUNSET};
 
 use crate::fault;
 use crate::platform::{self, FileError, Visibility};
-
-const PROFILE: &str = "vendor.clvprofile";
-const KEYSET: &str = "keyset.jws";
-const SUNSET: &str = "sunset.jws";
 
 /// The store of one daemon.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-}
-
-/// Why there is no certificate any more; for people, believed by nobody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndedNote {
-    /// Why.
-    pub reason: EndReason,
-    /// When.
-    pub at: Timestamp,
-    /// The machine that took the seat.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<DeviceName>,
-}
-
-/// What the store says about the clock; see [`crate::highwater`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockFile {
-    /// The latest moment seen.
-    pub high_water: Timestamp,
-    /// Since when a clock that was set back is being tolerated.
-    pub grace_from: Option<Timestamp>,
 }
 
 /// The files of one activation.
@@ -68,19 +42,19 @@ impl Store {
     }
 
     fn vendor(&self, vendor: &VendorId) -> PathBuf {
-        self.root.join(vendor.as_str())
+        layout::vendor(&self.root, vendor)
     }
 
     fn products(&self, vendor: &VendorId) -> PathBuf {
-        self.vendor(vendor).join("products")
+        layout::products(&self.root, vendor)
     }
 
     fn product(&self, vendor: &VendorId, product: &ProductId) -> PathBuf {
-        self.products(vendor).join(product.as_str())
+        layout::product(&self.root, vendor, product)
     }
 
-    fn file(&self, vendor: &VendorId, product: &ProductId, id: ActivationId, kind: &str) -> PathBuf {
-        self.product(vendor, product).join(format!("{id}.{kind}"))
+    fn file(&self, vendor: &VendorId, product: &ProductId, id: ActivationId, kind: FileKind) -> PathBuf {
+        self.product(vendor, product).join(kind.name(id))
     }
 
     /// The vendors that have a folder.
@@ -174,14 +148,12 @@ impl Store {
         for folder in platform::list(&products)? {
             let Ok(product) = folder.parse::<ProductId>() else { continue };
             for name in platform::list(&products.join(&folder))? {
-                let Some((id, kind)) = name.split_once('.') else { continue };
-                let Ok(id) = id.parse::<ActivationId>() else { continue };
+                let Some((kind, id)) = FileKind::read(&name) else { continue };
                 let files = all.entry(id).or_default();
                 match kind {
-                    "cert" => files.certificates.insert(product.clone()),
-                    "receipt" => files.receipts.insert(product.clone()),
-                    "ended" => files.notes.insert(product.clone()),
-                    _ => continue,
+                    FileKind::Certificate => files.certificates.insert(product.clone()),
+                    FileKind::Receipt => files.receipts.insert(product.clone()),
+                    FileKind::Ended => files.notes.insert(product.clone()),
                 };
             }
         }
@@ -198,7 +170,7 @@ impl Store {
         product: &ProductId,
         id: ActivationId,
     ) -> Result<Option<String>, FileError> {
-        let path = self.file(vendor, product, id, "cert");
+        let path = self.file(vendor, product, id, FileKind::Certificate);
         match self.text(&path, ActivationCertificate::MAX_LEN) {
             Err(e) if e.code() == "damaged" => Ok(Some(String::new())),
             other => other,
@@ -216,7 +188,7 @@ impl Store {
     ) -> Result<(), FileError> {
         let vendor = &certificate.iss;
         for product in products_of(certificate) {
-            let path = self.file(vendor, product, certificate.jti, "cert");
+            let path = self.file(vendor, product, certificate.jti, FileKind::Certificate);
             let same = platform::read_bounded(&path, ActivationCertificate::MAX_LEN + 2)
                 .ok()
                 .flatten()
@@ -227,7 +199,7 @@ impl Store {
             fault::point("between-product-copies");
         }
         for product in products_of(certificate) {
-            platform::remove_file(&self.file(vendor, product, certificate.jti, "ended"))?;
+            platform::remove_file(&self.file(vendor, product, certificate.jti, FileKind::Ended))?;
         }
         Ok(())
     }
@@ -244,7 +216,7 @@ impl Store {
         text: &str,
     ) -> Result<(), FileError> {
         for product in folders {
-            let path = self.file(vendor, product, id, "receipt");
+            let path = self.file(vendor, product, id, FileKind::Receipt);
             if !path.is_file() {
                 self.write(&path, text.as_bytes())?;
             }
@@ -263,7 +235,7 @@ impl Store {
         product: &ProductId,
         id: ActivationId,
     ) -> Result<Option<String>, FileError> {
-        self.text(&self.file(vendor, product, id, "receipt"), Receipt::MAX_LEN)
+        self.text(&self.file(vendor, product, id, FileKind::Receipt), Receipt::MAX_LEN)
     }
 
     /// The receipt by which an activation was given up here. One that does not read as this activation's takes no
@@ -288,7 +260,7 @@ impl Store {
             if Receipt::peek(&text).is_ok_and(|r| r.activation == id && r.aud == *vendor) {
                 return Ok(Some(text));
             }
-            let path = self.file(vendor, product, id, "receipt");
+            let path = self.file(vendor, product, id, FileKind::Receipt);
             match platform::move_aside(&path, "damaged") {
                 Ok(place) => tracing::error!(
                     file = %path.display(), kept_as = %place.display(), "a damaged receipt was set aside"
@@ -309,7 +281,7 @@ impl Store {
         product: &ProductId,
         id: ActivationId,
     ) -> Result<(), FileError> {
-        platform::remove_file(&self.file(vendor, product, id, "receipt"))
+        platform::remove_file(&self.file(vendor, product, id, FileKind::Receipt))
     }
 
     /// Notes why an activation ended in every folder that had its certificate.
@@ -324,7 +296,9 @@ impl Store {
         note: &EndedNote,
     ) -> Result<(), FileError> {
         let text = serde_json::to_vec(note).unwrap_or_default();
-        folders.iter().try_for_each(|product| self.write(&self.file(vendor, product, id, "ended"), &text))
+        folders
+            .iter()
+            .try_for_each(|product| self.write(&self.file(vendor, product, id, FileKind::Ended), &text))
     }
 
     /// Removes every copy of a certificate.
@@ -338,7 +312,7 @@ impl Store {
         folders: &BTreeSet<ProductId>,
     ) -> Result<(), FileError> {
         for product in folders {
-            platform::remove_file(&self.file(vendor, product, id, "cert"))?;
+            platform::remove_file(&self.file(vendor, product, id, FileKind::Certificate))?;
             platform::sync_dir(&self.product(vendor, product))?;
             fault::point("between-unlinks");
         }
@@ -358,13 +332,13 @@ impl Store {
     }
 
     fn clock_path(&self) -> PathBuf {
-        self.root.join("clock.json")
+        self.root.join(layout::CLOCK)
     }
 
     /// What is known about the clock; nothing, when the file is missing or damaged.
     #[must_use]
     pub fn clock(&self) -> Option<ClockFile> {
-        let bytes = platform::read_bounded(&self.clock_path(), 4096).ok().flatten()?;
+        let bytes = platform::read_bounded(&self.clock_path(), layout::MAX_NOTE).ok().flatten()?;
         serde_json::from_slice(&bytes).ok()
     }
 

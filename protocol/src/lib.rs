@@ -7,6 +7,7 @@
 //! * [`http`]: bodies and problem codes of the activation server (feature `http`).
 //! * [`telemetry`]: usage statistics: notice, plan, report, tokens (features `telemetry` and `voprf`); [`daw`] the hosts
 //!   that they can name.
+//! * [`layout`]: names of files and folders that programs share; [`naming`]: what a person means by a product.
 //! * [`ipc`]: the daemon's Varlink interface (feature `ipc`).
 //!
 //! Requests are closed lists: an unknown field is refused. Answers and certificates ignore what they do not know
@@ -24,6 +25,9 @@ pub mod ipc;
 pub mod json;
 pub mod jws;
 pub mod keys;
+#[cfg(feature = "documents")]
+pub mod layout;
+pub mod naming;
 pub mod serial;
 pub mod status;
 #[cfg(feature = "telemetry")]

@@ -31,6 +31,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("hostile_peers", Needs::Nothing),
     ("journey", Needs::Nothing),
     ("kill9", Needs::Nothing),
+    ("namespaces", Needs::Namespaces),
     ("network", Needs::Nothing),
     ("other_users", Needs::Root),
     ("race", Needs::Nothing),

@@ -11,9 +11,10 @@ use claviger_protocol::clock::Date;
 use claviger_protocol::documents::{ActivationCertificate, Document, LicenseKind, Sunset, VendorProfile};
 use claviger_protocol::ids::{ProductId, VendorId};
 use claviger_protocol::jws::Unverified;
+use claviger_protocol::layout::{self, FileKind};
+use claviger_protocol::naming;
 use serde_json::json;
 
-use crate::choose;
 use crate::describe::named;
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
@@ -96,7 +97,7 @@ fn settled(license: &License) -> Status {
 /// The one product that `typed` means; none when there are no files about any.
 fn choose(typed: &str, known: &[Known]) -> Result<Option<Candidate>, Failure> {
     let all = candidates(known);
-    let mut found = choose::best(all, |c| choose::matches(typed, &c.product, &c.name));
+    let mut found = naming::best(all, |c| naming::matches(typed, &c.product, &c.name));
     match found.len() {
         0 => Ok(by_id(typed, known)),
         1 => Ok(found.pop()),
@@ -140,14 +141,14 @@ fn candidates(known: &[Known]) -> Vec<Candidate> {
             let Some(vendor) = file_name(&folder).and_then(|name| name.parse::<VendorId>().ok()) else {
                 continue;
             };
-            for product in entries(&folder.join("products")) {
+            for product in entries(&folder.join(layout::PRODUCTS)) {
                 if let Some(id) = file_name(&product).and_then(|name| name.parse::<ProductId>().ok()) {
                     let name = name_of(&product, &id);
                     add(&vendor, id, name);
                 }
             }
             let sunset =
-                vendors::read_text(&folder.join("sunset.jws"), Sunset::MAX_LEN).ok().and_then(|text| {
+                vendors::read_text(&folder.join(layout::SUNSET), Sunset::MAX_LEN).ok().and_then(|text| {
                     let known = known.iter().find(|k| k.profile.iss == vendor)?;
                     Sunset::verify(&text, &known.profile.anchor(0)).ok()
                 });
@@ -165,7 +166,9 @@ fn file_name(path: &Path) -> Option<&str> {
 
 /// The name in a certificate of this very product. Not believed, only matched with what was typed.
 fn name_of(folder: &Path, product: &ProductId) -> String {
-    let certificates = entries(folder).into_iter().filter(|f| f.extension().is_some_and(|e| e == "cert"));
+    let certificates = entries(folder).into_iter().filter(|f| {
+        file_name(f).and_then(FileKind::read).is_some_and(|(kind, _)| kind == FileKind::Certificate)
+    });
     certificates
         .filter_map(|file| vendors::read_text(&file, ActivationCertificate::MAX_LEN).ok())
         .filter_map(|text| {

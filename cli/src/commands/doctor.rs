@@ -7,7 +7,7 @@ use claviger_protocol::clock::{Clock, DAY, SystemClock};
 use claviger_protocol::documents::{ActivationCertificate, Document, Keyset, VendorProfile};
 use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{Finding, Level};
-use serde::Deserialize;
+use claviger_protocol::layout::{self, ClockFile, FileKind};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::text::{self, clean};
 use crate::vendors::{self, entries};
 
-const POLICY: &str = "/etc/claviger/policy.toml";
+const POLICY: &str = layout::linux::POLICY;
 /// No computer that runs this program has an earlier clock that is right: 2026-01-01.
 const EARLIEST: i64 = 1_767_225_600;
 
@@ -202,7 +202,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Finding {
 fn certificates(store: &Path, findings: &mut Vec<Finding>) {
     let (mut good, mut bad) = (0, Vec::new());
     for vendor in entries(store).into_iter().filter(|path| path.is_dir()) {
-        let file = vendor.join("vendor.clvprofile");
+        let file = vendor.join(layout::PROFILE);
         let verified = vendors::read_text(&file, VendorProfile::MAX_LEN)
             .map_err(|e| e.to_string())
             .and_then(|text| VendorProfile::verify(&text).map_err(|e| e.to_string()));
@@ -218,13 +218,14 @@ fn certificates(store: &Path, findings: &mut Vec<Finding>) {
                 continue;
             }
         };
-        let keyset = vendors::read_text(&vendor.join("keyset.jws"), Keyset::MAX_LEN)
+        let keyset = vendors::read_text(&vendor.join(layout::KEYSET), Keyset::MAX_LEN)
             .ok()
             .and_then(|text| Keyset::verify(&text, &profile.anchor(first.number)).ok())
             .unwrap_or(first);
-        for file in entries(&vendor.join("products")).iter().flat_map(|product| entries(product)) {
-            let given_up = file.with_extension("receipt").exists();
-            if file.extension().is_none_or(|e| e != "cert") || given_up {
+        for file in entries(&vendor.join(layout::PRODUCTS)).iter().flat_map(|product| entries(product)) {
+            let name = file.file_name().and_then(|name| name.to_str()).and_then(FileKind::read);
+            let Some((FileKind::Certificate, activation)) = name else { continue };
+            if file.with_file_name(FileKind::Receipt.name(activation)).exists() {
                 continue;
             }
             let verified = vendors::read_text(&file, ActivationCertificate::MAX_LEN)
@@ -268,17 +269,12 @@ fn machine_id(findings: &mut Vec<Finding>) {
     });
 }
 
-#[derive(Deserialize)]
-struct ClockFile {
-    high_water: i64,
-}
-
 fn clock(findings: &mut Vec<Finding>) {
     let now = SystemClock.now();
     let seen = Places::of_process()
         .stores
         .iter()
-        .filter_map(|store| vendors::read_text(&store.path.join("clock.json"), 4096).ok())
+        .filter_map(|store| vendors::read_text(&store.path.join(layout::CLOCK), layout::MAX_NOTE).ok())
         .filter_map(|text| serde_json::from_str::<ClockFile>(&text).ok())
         .map(|file| file.high_water)
         .max();
@@ -287,13 +283,13 @@ fn clock(findings: &mut Vec<Finding>) {
         _ if now.0 < EARLIEST => {
             found("clock", Level::Error, format!("the clock says {}", text::date(now)), set_right)
         }
-        Some(seen) if now.0.saturating_add(DAY) < seen => found(
+        Some(seen) if now.plus(DAY) < seen => found(
             "clock",
             Level::Warning,
             format!(
                 "the clock says {}, but has already been at {}",
                 text::date_and_time(now),
-                text::date(claviger_protocol::clock::Timestamp(seen))
+                text::date(seen)
             ),
             set_right,
         ),

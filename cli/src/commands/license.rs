@@ -3,9 +3,9 @@
 use clap::Subcommand;
 use claviger_protocol::clock::{Clock, SystemClock};
 use claviger_protocol::ipc::License;
+use claviger_protocol::naming::{self, Match};
 use serde_json::json;
 
-use crate::choose::{self, Match};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
@@ -116,17 +116,17 @@ fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
 fn find(licenses: Vec<License>, target: &str) -> Result<License, Failure> {
     let by_name = |license: &License| {
         let named = license.activation.to_string() == target.trim()
-            || choose::same_serial(target, license.serial.as_str());
-        if named { Match::Exact } else { choose::matches(target, &license.product, &license.product_name) }
+            || naming::same_serial(target, license.serial.as_str());
+        if named { Match::Exact } else { naming::matches(target, &license.product, &license.product_name) }
     };
     let by_content = |license: &License| {
-        let opened = license.opens.iter().map(|id| choose::matches(target, id, "")).max();
+        let opened = license.opens.iter().map(|id| naming::matches(target, id, "")).max();
         opened.unwrap_or(Match::None)
     };
     // What is called so comes before a bundle that contains it.
-    let mut found = choose::best(licenses.clone(), by_name);
+    let mut found = naming::best(licenses.clone(), by_name);
     if found.is_empty() {
-        found = choose::best(licenses, by_content);
+        found = naming::best(licenses, by_content);
     }
     if found.len() > 1 && found.iter().any(|l| l.status.is_licensed()) {
         found.retain(|l| l.status.is_licensed());

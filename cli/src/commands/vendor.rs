@@ -7,13 +7,14 @@ use clap::Subcommand;
 use claviger_protocol::documents::{Document, VendorProfile};
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::ipc::Vendor;
+use claviger_protocol::naming::{self, Match};
 use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
 use crate::text::{clean, quoted};
-use crate::{choose, connect, vendors};
+use crate::{connect, vendors};
 
 /// `claviger vendor …`
 #[derive(Debug, Subcommand)]
@@ -135,14 +136,14 @@ fn remove(typed: &str, out: &mut Output) -> Result<Exit, Failure> {
 pub(crate) fn find(vendors: &[Vendor], typed: &str) -> Result<Vendor, Failure> {
     let rate = |v: &&Vendor| {
         if v.prefix.as_str().eq_ignore_ascii_case(typed.trim()) {
-            return choose::Match::Name;
+            return Match::Name;
         }
         match v.id.as_str().parse() {
-            Ok(id) => choose::matches(typed, &id, &v.name),
-            Err(_) => choose::Match::None,
+            Ok(id) => naming::matches(typed, &id, &v.name),
+            Err(_) => Match::None,
         }
     };
-    let found = choose::best(vendors.iter().collect(), rate);
+    let found = naming::best(vendors.iter().collect(), rate);
     let names = |list: &[&Vendor]| list.iter().map(|v| v.id.to_string()).collect::<Vec<_>>();
     match found.as_slice() {
         [one] => Ok((*one).clone()),

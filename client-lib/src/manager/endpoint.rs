@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use claviger_protocol::layout;
+
 use super::ManagerError;
 use crate::platform::{self, Places};
 
 /// The system daemon's folder; systemd makes it, owned by the daemon's user.
-pub(super) const SYSTEM_RUN: &str = "/run/claviger";
+pub(super) const SYSTEM_RUN: &str = layout::linux::RUN;
 /// What `systemctl enable` makes for the units that packages install.
 const ENABLED: [&str; 2] = [
     "/etc/systemd/system/sockets.target.wants/clavigerd.socket",
     "/etc/systemd/system/multi-user.target.wants/clavigerd.service",
 ];
-const SOCKET: &str = "daemon.sock";
 
 /// The daemon's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +60,13 @@ impl Endpoint {
     /// The daemon under the folder that `CLAVIGER_HOME` names.
     #[must_use]
     pub fn portable(home: &Path) -> Self {
-        Self { path: home.join("run").join(SOCKET), scope: Scope::Portable }
+        Self { path: layout::Home(home).socket(), scope: Scope::Portable }
     }
 
     /// The whole machine's daemon.
     #[must_use]
     pub fn system() -> Self {
-        Self { path: Path::new(SYSTEM_RUN).join(SOCKET), scope: Scope::System }
+        Self { path: Path::new(SYSTEM_RUN).join(layout::SOCKET), scope: Scope::System }
     }
 
     /// The daemon behind a socket of [`Places`].

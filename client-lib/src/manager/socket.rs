@@ -2,7 +2,7 @@
 //! joins as a sibling.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use super::endpoint::{Endpoint, SYSTEM_RUN, Scope};
 use super::error::ManagerError;
+use crate::platform;
 
 /// Longest path that fits into a socket address, NUL excluded.
 const MAX_ADDRESS: usize = 107;
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
     pub(super) uid: u32,
+    /// `None` when it lives in another PID namespace (a container, Flatpak), where it has no number here.
     pub(super) pid: Option<u32>,
 }
 
@@ -40,11 +42,8 @@ pub(super) fn connect(endpoint: &Endpoint) -> Result<(UnixStream, Peer), Manager
             _ => ManagerError::Io(source),
         }
     })?;
-    let credentials = sockopt::socket_peercred(&stream).map_err(io::Error::from)?;
-    let peer = Peer {
-        uid: credentials.uid.as_raw(),
-        pid: u32::try_from(credentials.pid.as_raw_nonzero().get()).ok(),
-    };
+    let (uid, pid) = platform::peer_of(stream.as_fd()).map_err(ManagerError::Io)?;
+    let peer = Peer { uid, pid };
     let own = rustix::process::geteuid().as_raw();
     let system = endpoint.scope() == Scope::System && system_user() == Some(peer.uid);
     if peer.uid != own && peer.uid != 0 && !system {

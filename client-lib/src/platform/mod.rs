@@ -5,11 +5,13 @@
 
 use std::path::PathBuf;
 
+use claviger_protocol::layout::Home;
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    FileIdentity, Folder, Thread, locality, os_machine_id, read, read_with_identity, sandboxed,
+    FileIdentity, Folder, Thread, locality, os_machine_id, peer_of, read, read_with_identity, sandboxed,
 };
 
 /// Where a process of this user finds the stores and the daemons, in the order in which they are asked.
@@ -47,8 +49,8 @@ impl Places {
     #[must_use]
     pub fn below(home: &std::path::Path) -> Self {
         Self {
-            stores: vec![StorePlace { path: home.join("certs"), scope: crate::Scope::User, landmark: None }],
-            sockets: vec![home.join("run/daemon.sock")],
+            stores: vec![StorePlace { path: Home(home).certs(), scope: crate::Scope::User, landmark: None }],
+            sockets: vec![Home(home).socket()],
         }
     }
 }

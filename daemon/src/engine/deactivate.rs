@@ -9,6 +9,7 @@ use claviger_protocol::http::ProblemCode;
 use claviger_protocol::ids::{ActivationId, ProductId, ReceiptId};
 use claviger_protocol::ipc::{CallError, DeactivateReply};
 use claviger_protocol::jws::{self, KeyInHeader};
+use claviger_protocol::naming::{self, Match};
 use claviger_protocol::serial::Serial;
 
 use super::exchange::Exchanged;
@@ -206,28 +207,34 @@ impl Engine {
                 }
             }
         }
-        let ways: [&dyn Fn(&Target) -> bool; 4] = [
-            &|t| {
-                t.certificate.jti.to_string() == target
-                    || Serial::parse_any(target, &t.vendor.profile.prefix)
-                        .is_ok_and(|s| s == t.certificate.serial)
-            },
-            &|t| products_of(&t.certificate).iter().any(|p| p.as_str() == target),
-            &|t| products_of(&t.certificate).iter().any(|p| p.as_str().ends_with(&format!(".{target}"))),
-            &|t| t.certificate.name.to_lowercase() == target.to_lowercase(),
-        ];
-        for way in ways {
-            let fitting: Vec<usize> = (0..all.len()).filter(|i| way(&all[*i])).collect();
-            match fitting.as_slice() {
-                [] => {}
-                [one] => return Ok(all.swap_remove(*one)),
-                several => {
-                    return Err(CallError::NotFound {
-                        message: format!("“{}” names several activations on this computer.", shown(target)),
-                        advice: Some("Name one by its serial number.".to_owned()),
-                        choices: several.iter().map(|i| all[*i].certificate.serial.to_string()).collect(),
-                    });
-                }
+        let by_name = |i: &usize| {
+            let Target { vendor, certificate, .. } = &all[*i];
+            let exact = certificate.jti.to_string() == target
+                || Serial::parse_any(target, &vendor.profile.prefix).is_ok_and(|s| s == certificate.serial);
+            if exact {
+                Match::Exact
+            } else {
+                naming::matches(target, &certificate.product, &certificate.name)
+            }
+        };
+        let by_content = |i: &usize| {
+            let opened = all[*i].certificate.opens.iter().map(|id| naming::matches(target, id, "")).max();
+            opened.unwrap_or(Match::None)
+        };
+        // What is called so comes before a bundle that contains it.
+        let mut fitting = naming::best((0..all.len()).collect(), by_name);
+        if fitting.is_empty() {
+            fitting = naming::best((0..all.len()).collect(), by_content);
+        }
+        match fitting.as_slice() {
+            [] => {}
+            [one] => return Ok(all.swap_remove(*one)),
+            several => {
+                return Err(CallError::NotFound {
+                    message: format!("“{}” names several activations on this computer.", shown(target)),
+                    advice: Some("Name one by its serial number.".to_owned()),
+                    choices: several.iter().map(|i| all[*i].certificate.serial.to_string()).collect(),
+                });
             }
         }
         Err(CallError::NotFound {

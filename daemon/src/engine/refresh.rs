@@ -9,6 +9,7 @@ use claviger_protocol::documents::{
 use claviger_protocol::ids::{ActivationId, VendorId};
 use claviger_protocol::ipc::{CallError, License};
 use claviger_protocol::keys::SigningKey;
+use claviger_protocol::layout::EndedNote;
 
 use super::exchange::Exchanged;
 use super::held::ended_license;
@@ -18,7 +19,7 @@ use crate::egress::{Envelope, Failure, Reply};
 use crate::fault;
 use crate::platform::FileError;
 use crate::state::Ended;
-use crate::store::{EndedNote, products_of};
+use crate::store::products_of;
 use claviger_protocol::ids::ProductId;
 use std::collections::BTreeSet;
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::Timestamp;
 use claviger_protocol::ids::MachineId;
+use claviger_protocol::layout::{self, Home};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,14 +26,14 @@ const MAX_SOCKET_PATH: usize = 107;
 /// # Errors
 /// [`PathsError`].
 pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
-    let policy = PathBuf::from("/etc/claviger/policy.toml");
-    let shipped_profiles = PathBuf::from("/usr/share/claviger/vendors");
+    let policy = PathBuf::from(layout::linux::POLICY);
+    let shipped_profiles = PathBuf::from(layout::linux::SHIPPED);
     if mode == Mode::System {
         return Ok(Paths {
             mode,
-            certs: "/var/lib/claviger/certs".into(),
-            state: "/var/lib/claviger/state".into(),
-            socket: "/run/claviger/daemon.sock".into(),
+            certs: Path::new(layout::linux::MACHINE).join(layout::CERTS),
+            state: Path::new(layout::linux::MACHINE).join(layout::STATE),
+            socket: Path::new(layout::linux::RUN).join(layout::SOCKET),
             policy,
             shipped_profiles,
             log: None,
@@ -47,16 +48,16 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
         }
         return Ok(Paths {
             mode,
-            certs: home.join("certs"),
-            state: home.join("state"),
-            socket: home.join("run/daemon.sock"),
+            certs: Home(&home).certs(),
+            state: Home(&home).state(),
+            socket: Home(&home).socket(),
             policy,
             shipped_profiles,
-            log: Some(home.join("log")),
+            log: Some(Home(&home).log()),
         });
     }
     let uid = rustix::process::getuid();
-    let store = passwd_home(uid.as_raw()).ok_or(PathsError::NoHome)?.join(".local/share/claviger");
+    let store = passwd_home(uid.as_raw()).ok_or(PathsError::NoHome)?.join(layout::linux::USER);
     let projects = directories::ProjectDirs::from("", "", "claviger").ok_or(PathsError::NoHome)?;
     let state_home = projects.state_dir().unwrap_or(projects.data_local_dir()).to_owned();
     // Homes are shared over networks: each machine has its own state in them.
@@ -64,16 +65,19 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
         os_machine_id().map_or_else(|_| "unknown-machine".to_owned(), |id| crate::machine::folder_tag(&id));
     let runtime = PathBuf::from(format!("/run/user/{}", uid.as_raw()));
     let ours = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir() && m.uid() == uid.as_raw());
-    let socket =
-        if ours(&runtime) { runtime.join("claviger/daemon.sock") } else { store.join("run/daemon.sock") };
+    let socket = if ours(&runtime) {
+        runtime.join(layout::linux::USER_RUN).join(layout::SOCKET)
+    } else {
+        Home(&store).socket()
+    };
     Ok(Paths {
         mode,
-        certs: store.join("certs"),
+        certs: Home(&store).certs(),
         state: state_home.join(machine),
         socket,
         policy,
         shipped_profiles,
-        log: Some(state_home.join("log")),
+        log: Some(Home(&state_home).log()),
     })
 }
 
@@ -195,10 +199,11 @@ impl Peer {
     /// # Errors
     /// When it does not say.
     pub fn of(connection: &Connection) -> io::Result<Self> {
-        let credentials = rustix::net::sockopt::socket_peercred(connection)?;
-        let mut groups = vec![credentials.gid.as_raw()];
+        // tokio reads the credentials as plain numbers: a peer in another PID namespace has process id 0 here.
+        let credentials = connection.peer_cred()?;
+        let mut groups = vec![credentials.gid()];
         groups.extend(peer_groups(connection));
-        Ok(Self { uid: credentials.uid.as_raw(), groups })
+        Ok(Self { uid: credentials.uid(), groups })
     }
 
     /// Whether this is the daemon's own user, or root.

@@ -9,27 +9,32 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use files::{FileIdentity, Folder, read, read_with_identity};
 pub(crate) use mounts::locality;
-pub(crate) use process::is_set_uid;
+pub(crate) use process::{is_set_uid, peer_of};
 pub(crate) use thread::Thread;
 
 use claviger_protocol::ids::MachineId;
+use claviger_protocol::layout;
 
 use super::{Places, StorePlace};
 use crate::Scope;
 
-const MACHINE_STORE: &str = "/var/lib/claviger/certs";
-const MACHINE_SOCKET: &str = "/run/claviger/daemon.sock";
-const USER_STORE: &str = ".local/share/claviger";
-
 /// The machine's store and the user's. Sandboxed hosts rewrite `HOME` and XDG variables, so neither is asked.
 pub(crate) fn fixed_places() -> Places {
-    let machine =
-        StorePlace { path: MACHINE_STORE.into(), scope: Scope::Machine, landmark: Some("/var/lib".into()) };
-    let mut places = Places { stores: vec![machine], sockets: vec![MACHINE_SOCKET.into()] };
+    let machine = StorePlace {
+        path: Path::new(layout::linux::MACHINE).join(layout::CERTS),
+        scope: Scope::Machine,
+        landmark: Some("/var/lib".into()),
+    };
+    let socket = Path::new(layout::linux::RUN).join(layout::SOCKET);
+    let mut places = Places { stores: vec![machine], sockets: vec![socket] };
     if let Some(home) = process::home() {
-        let ours = home.join(USER_STORE);
+        let ours = home.join(layout::linux::USER);
         places.sockets.push(user_socket(&ours));
-        places.stores.push(StorePlace { path: ours.join("certs"), scope: Scope::User, landmark: Some(home) });
+        places.stores.push(StorePlace {
+            path: ours.join(layout::CERTS),
+            scope: Scope::User,
+            landmark: Some(home),
+        });
     }
     places
 }
@@ -40,8 +45,8 @@ fn user_socket(ours: &Path) -> PathBuf {
     let uid = rustix::process::getuid();
     let runtime = PathBuf::from(format!("/run/user/{}", uid.as_raw()));
     match rustix::fs::stat(&runtime) {
-        Ok(stat) if stat.st_uid == uid.as_raw() => runtime.join("claviger/daemon.sock"),
-        _ => ours.join("run/daemon.sock"),
+        Ok(stat) if stat.st_uid == uid.as_raw() => runtime.join(layout::linux::USER_RUN).join(layout::SOCKET),
+        _ => layout::Home(ours).socket(),
     }
 }
 

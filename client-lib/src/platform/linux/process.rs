@@ -1,7 +1,12 @@
-//! What the operating system knows about this process and its user. Unsafe: two calls of the C library.
-#![expect(unsafe_code, reason = "getauxval and getpwuid_r have no safe wrapper among our dependencies")]
+//! What the operating system knows about this process and its user. Unsafe: three calls of the C library.
+#![expect(
+    unsafe_code,
+    reason = "getauxval, getpwuid_r and SO_PEERCRED have no safe wrapper among our dependencies that fits"
+)]
 
 use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +16,32 @@ use super::super::EntryKind;
 pub(crate) fn is_set_uid() -> bool {
     // SAFETY: getauxval takes a number and reads a table that the kernel filled before the program began.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// User and process id of whoever listens at the other end of a Unix socket, by the kernel's word.
+///
+/// rustix takes the process id for one that is never 0. It is 0 where the peer lives in a PID namespace that we do not
+/// see into: a container, Flatpak. That is `None` here.
+///
+/// # Errors
+/// What getsockopt says.
+pub(crate) fn peer_of(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    // SAFETY: `peer` has `length` bytes and any bytes are a ucred; the descriptor is open while `socket` is borrowed.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((peer.uid, u32::try_from(peer.pid).ok().filter(|pid| *pid != 0)))
 }
 
 /// The home folder of this process's user as the user database has it.

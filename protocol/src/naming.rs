@@ -1,10 +1,11 @@
-//! What a person means by a product: a serial number, an activation, a product id, its name, or the ending of an id.
+//! What a person means by a product: its id, its name, or the ending of its id. One rule for every program, so that
+//! what `check` understands `deactivate` understands too.
 
-use claviger_protocol::ids::ProductId;
+use crate::ids::ProductId;
 
 /// How well a text names something; the best kind of match wins, and must be the only one of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Match {
+pub enum Match {
     /// Not at all.
     None,
     /// A part of the name.
@@ -21,7 +22,7 @@ pub(crate) enum Match {
 
 /// How well `typed` names a product.
 #[must_use]
-pub(crate) fn matches(typed: &str, id: &ProductId, name: &str) -> Match {
+pub fn matches(typed: &str, id: &ProductId, name: &str) -> Match {
     let typed = typed.trim().to_lowercase();
     let id = id.as_str();
     let name = name.to_lowercase();
@@ -42,9 +43,20 @@ pub(crate) fn matches(typed: &str, id: &ProductId, name: &str) -> Match {
     }
 }
 
+/// Those of `all` that match best; empty when none does.
+#[must_use]
+pub fn best<T>(all: Vec<T>, how: impl Fn(&T) -> Match) -> Vec<T> {
+    let rated: Vec<(Match, T)> = all.into_iter().map(|item| (how(&item), item)).collect();
+    let top = rated.iter().map(|(rate, _)| *rate).max().unwrap_or(Match::None);
+    if top == Match::None {
+        return Vec::new();
+    }
+    rated.into_iter().filter(|(rate, _)| *rate == top).map(|(_, item)| item).collect()
+}
+
 /// Whether two serial numbers are the same for a reader: case, separators and look-alikes apart.
 #[must_use]
-pub(crate) fn same_serial(typed: &str, serial: &str) -> bool {
+pub fn same_serial(typed: &str, serial: &str) -> bool {
     let plain = |text: &str| -> String {
         text.chars()
             .filter(char::is_ascii_alphanumeric)
@@ -58,17 +70,6 @@ pub(crate) fn same_serial(typed: &str, serial: &str) -> bool {
     };
     let typed = plain(typed);
     !typed.is_empty() && typed == plain(serial)
-}
-
-/// Those of `all` that match best; empty when none does.
-#[must_use]
-pub(crate) fn best<T>(all: Vec<T>, how: impl Fn(&T) -> Match) -> Vec<T> {
-    let rated: Vec<(Match, T)> = all.into_iter().map(|item| (how(&item), item)).collect();
-    let top = rated.iter().map(|(rate, _)| *rate).max().unwrap_or(Match::None);
-    if top == Match::None {
-        return Vec::new();
-    }
-    rated.into_iter().filter(|(rate, _)| *rate == top).map(|(_, item)| item).collect()
 }
 
 #[cfg(test)]
