@@ -8,6 +8,8 @@ use data_encoding::HEXLOWER;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use crate::keys::Sha256;
+
 /// Why a text is not an identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("“{text}” is not a {what}: {why}")]
@@ -193,6 +195,45 @@ impl MachineId {
         let mut id = [0u8; 16];
         id.copy_from_slice(&tag.as_ref()[..16]);
         Self(id)
+    }
+}
+
+impl ActivationId {
+    /// The activation that the request with this hash makes, where it makes one: a machine that kept its request can
+    /// name it from a typed code, which has no room for it. As hard to guess as the request's nonce.
+    #[must_use]
+    pub fn of_request(request: &Sha256) -> Self {
+        let hash = Sha256::of(&[b"claviger activation v1\n", &request.0[..]].concat());
+        let mut id = [0u8; 16];
+        id.copy_from_slice(&hash.0[..16]);
+        Self(id)
+    }
+}
+
+impl ProductId {
+    /// First bytes of SHA-256 over the id: how a typed code names a product.
+    #[must_use]
+    pub fn tag(&self) -> [u8; 4] {
+        let hash = Sha256::of(self.0.as_bytes()).0;
+        [hash[0], hash[1], hash[2], hash[3]]
+    }
+
+    /// The id that stands for a product of this tag in the certificate that a typed code makes: `typed.1a2b3c4d`.
+    #[must_use]
+    pub fn of_tag(tag: [u8; 4]) -> Self {
+        Self(format!("typed.{}", HEXLOWER.encode(&tag)))
+    }
+
+    /// Whether this stands for `product` in the certificate of a typed code.
+    #[must_use]
+    pub fn is_alias_of(&self, product: &Self) -> bool {
+        self.0.starts_with("typed.") && *self == product.alias()
+    }
+
+    /// This product's [`ProductId::of_tag`].
+    #[must_use]
+    pub fn alias(&self) -> Self {
+        Self::of_tag(self.tag())
     }
 }
 

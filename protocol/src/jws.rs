@@ -123,21 +123,34 @@ pub enum KeyInHeader {
 
 /// Signs `document` with `key` and gives its compact form. The same input gives the same text.
 #[must_use]
-#[expect(clippy::missing_panics_doc, reason = "documents are plain structs: they always serialize")]
 pub fn sign<D: Document>(document: &D, key: &SigningKey, key_in_header: KeyInHeader) -> String {
     let jwk = (key_in_header == KeyInHeader::Carried).then(|| key.public().into());
-    let header = HeaderOut { alg: "EdDSA", typ: D::TYP, kid: key.id(), jwk };
-    #[expect(clippy::expect_used, reason = "no map with non-text keys, no failing Serialize among our types")]
-    let json = |r: serde_json::Result<Vec<u8>>| r.expect("a document serializes");
-    let header = json(serde_json::to_vec(&header));
-    let payload = json(serde_json::to_vec(document));
-    let mut text = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 96);
-    BASE64URL_NOPAD.encode_append(&header, &mut text);
-    text.push('.');
-    BASE64URL_NOPAD.encode_append(&payload, &mut text);
+    let mut text = signing_input(document, key.id(), jwk);
     let signature = key.sign(text.as_bytes());
     text.push('.');
     BASE64URL_NOPAD.encode_append(&signature, &mut text);
+    text
+}
+
+/// What the signature of `document` is made over (RFC 7515, section 5.1): all of the compact form in front of its last dot.
+pub(crate) fn signing_input<D: Document>(document: &D, kid: &KeyId, jwk: Option<Jwk>) -> String {
+    #[expect(clippy::expect_used, reason = "no map with non-text keys, no failing Serialize among our types")]
+    let payload = serde_json::to_vec(document).expect("a document serializes");
+    compact(&header_json::<D>(kid, jwk), &payload)
+}
+
+/// The header that documents of this kind are written with.
+pub(crate) fn header_json<D: Document>(kid: &KeyId, jwk: Option<Jwk>) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "no map with non-text keys, no failing Serialize among our types")]
+    serde_json::to_vec(&HeaderOut { alg: "EdDSA", typ: D::TYP, kid, jwk }).expect("a header serializes")
+}
+
+/// Header and content as they stand in front of the signature.
+pub(crate) fn compact(header: &[u8], payload: &[u8]) -> String {
+    let mut text = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 96);
+    BASE64URL_NOPAD.encode_append(header, &mut text);
+    text.push('.');
+    BASE64URL_NOPAD.encode_append(payload, &mut text);
     text
 }
 

@@ -8,6 +8,7 @@
 //! * [`telemetry`]: usage statistics: notice, plan, report, tokens (features `telemetry` and `voprf`); [`daw`] the hosts
 //!   that they can name.
 //! * [`layout`]: names of files and folders that programs share; [`naming`]: what a person means by a product.
+//! * [`offline`]: files, QR codes and typed codes (feature `offline`).
 //! * [`ipc`]: the daemon's Varlink interface (feature `ipc`).
 //!
 //! Requests are closed lists: an unknown field is refused. Answers and certificates ignore what they do not know
@@ -28,6 +29,8 @@ pub mod keys;
 #[cfg(feature = "documents")]
 pub mod layout;
 pub mod naming;
+#[cfg(feature = "offline")]
+pub mod offline;
 pub mod serial;
 pub mod status;
 #[cfg(feature = "telemetry")]

@@ -13,7 +13,7 @@ use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
 /// Crockford's alphabet: no I, L, O, U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+pub(crate) const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// Symbols of a serial number behind its prefix, check symbols included.
 pub const BODY_LEN: usize = 15;
@@ -237,7 +237,7 @@ impl fmt::Debug for Serial {
     }
 }
 
-fn is_separator(c: char) -> bool {
+pub(crate) fn is_separator(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
         || matches!(c, '-' | '_' | '.' | ',' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
@@ -254,7 +254,7 @@ fn starts_with_prefix(typed: &[char], prefix: &Prefix) -> bool {
 }
 
 /// Crockford's reading of one typed character.
-fn symbol(c: char) -> Option<u8> {
+pub(crate) fn symbol(c: char) -> Option<u8> {
     let c = match c.to_ascii_uppercase() {
         'O' => '0',
         'I' | 'L' => '1',
@@ -300,6 +300,14 @@ pub(crate) fn grouped(symbols: &[u8]) -> String {
     text
 }
 
+/// Bytes in Crockford's alphabet, first bit first; the last symbol is filled up with zeros.
+#[cfg(feature = "offline")]
+pub(crate) fn crockford(bytes: &[u8]) -> String {
+    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let symbol = |at: usize| (0..5).fold(0u8, |value, more| value << 1 | bit(at * 5 + more));
+    (0..(bytes.len() * 8).div_ceil(5)).map(|at| char::from(ALPHABET[usize::from(symbol(at))])).collect()
+}
+
 /// Fills `symbols` with uniform random values below 32.
 pub(crate) fn random_symbols(
     symbols: &mut [u8],
@@ -311,7 +319,7 @@ pub(crate) fn random_symbols(
 }
 
 /// Product in GF(32) with x^5 + x^2 + 1.
-const fn gf_mul(a: u8, b: u8) -> u8 {
+pub(crate) const fn gf_mul(a: u8, b: u8) -> u8 {
     let (mut a, mut b, mut product) = (a, b, 0);
     while b != 0 {
         if b & 1 == 1 {

@@ -19,7 +19,7 @@ use claviger_protocol::serial::{Serial, TypedCodeError};
 use claviger_protocol::telemetry::{Notice, Plan, TokenRequest};
 use claviger_protocol::unlock::unlock_key;
 use common::documents::*;
-use common::{bodies, messages, telemetry, *};
+use common::{bodies, messages, offline, telemetry, *};
 
 /// Set to `1` to write the files that are missing. It never touches one that exists.
 const WRITE: &str = "CLAVIGER_WRITE_GOLDEN";
@@ -42,7 +42,7 @@ fn what_is_written_today_is_what_was_frozen() {
 #[test]
 fn every_frozen_file_belongs_to_an_example() {
     let known: BTreeSet<String> = everything().into_iter().map(|(name, _)| name).collect();
-    for kind in ["documents", "ipc", "http", "codes"] {
+    for kind in ["documents", "ipc", "http", "codes", "offline"] {
         for entry in fs::read_dir(folder().join(kind)).unwrap() {
             let name = format!("{kind}/{}", entry.unwrap().file_name().to_str().unwrap());
             assert!(known.contains(&name), "{name} is frozen, and no test reads it");
@@ -141,6 +141,11 @@ fn everything() -> Vec<(String, String)> {
     all.push(("codes/serial.txt".to_owned(), serials()));
     all.push(("codes/unlock.txt".to_owned(), unlock_codes()));
     all.push(("codes/machine_id.txt".to_owned(), machine_ids()));
+    all.push(("codes/typed.txt".to_owned(), offline::typed_codes()));
+    // Files end with a line feed already; the loop below adds the one that is cut here.
+    all.extend(
+        offline::files().into_iter().map(|(n, text)| (format!("offline/{n}"), text.trim_end().to_owned())),
+    );
     for (_, text) in &mut all {
         text.push('\n');
     }

@@ -155,6 +155,7 @@ impl Vendor {
             keyset: None,
             outcome: Outcome::Activated { certificate },
             receipts: Vec::new(),
+            reissued: Vec::new(),
         }
     }
 }

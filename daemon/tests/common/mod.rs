@@ -181,6 +181,7 @@ impl Server {
             keyset: self.keyset.lock().unwrap().clone(),
             outcome,
             receipts,
+            reissued: Vec::new(),
         };
         serde_json::to_string(&AnswerBody { answer: sign(&answer, &key, KeyInHeader::Named) }).unwrap()
     }

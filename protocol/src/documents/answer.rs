@@ -28,6 +28,10 @@ pub struct Answer {
     /// What became of the receipts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<ReceiptAck>,
+    /// Certificates of this machine's other activations, issued anew because a key that signed them was compromised. Only
+    /// in answers to offline requests: a daemon that is online asks for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reissued: Vec<String>,
 }
 
 /// What became of an order. Refusals are not answers: they come as problem bodies and change nothing.
@@ -147,6 +151,16 @@ impl Answer {
             return Err(DocumentError::OtherDevice);
         }
         Ok(answer)
+    }
+
+    /// Verifies an answer that came as a file: signed by a key that was active then. The machine that asked may have
+    /// forgotten its request and its device key (it is reset to an image each night), so the caller compares the machine in
+    /// the certificate, and decides what an old answer may still do.
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn verify_from_file(text: &str, keyset: &Keyset) -> Result<Self, DocumentError> {
+        keyset.verify_document(text, false, |a: &Self| (&a.iss, a.iat))
     }
 
     /// The keyset that comes along, before anything is believed; verify it with [`Keyset::verify`].

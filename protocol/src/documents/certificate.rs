@@ -95,9 +95,10 @@ impl ActivationCertificate {
         }
     }
 
-    /// Whether `product` is the licensed product or contained in it.
+    /// Whether `product` is the licensed product or contained in it, by its name or, in the certificate of a typed code,
+    /// by its alias.
     #[must_use]
     pub fn opens(&self, product: &ProductId) -> bool {
-        self.product == *product || self.opens.contains(product)
+        self.product == *product || self.opens.contains(product) || self.product.is_alias_of(product)
     }
 }

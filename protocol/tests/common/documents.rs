@@ -203,6 +203,7 @@ pub fn activated_answer() -> Answer {
         keyset: Some(signed(&keyset(), &root())),
         outcome: Outcome::Activated { certificate: signed(&perpetual(), &issuing()) },
         receipts: vec![ReceiptAck { id: receipt_id(), outcome: ReceiptOutcome::Accepted }],
+        reissued: vec![],
     }
 }
 

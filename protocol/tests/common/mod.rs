@@ -7,6 +7,7 @@
 pub mod bodies;
 pub mod documents;
 pub mod messages;
+pub mod offline;
 pub mod telemetry;
 
 use claviger_protocol::clock::Timestamp;

@@ -211,8 +211,7 @@ async fn prepare(
             if !proved || known.is_none() {
                 return Err(failed_proof(app, &serial, peer));
             }
-            let fresh_id = ActivationId::random(app.parts.rng.as_ref())
-                .map_err(|_| ApiProblem::from(ProblemCode::Internal))?;
+            let fresh_id = ActivationId::of_request(&hash);
             Order::Activate(Box::new(Activate { serial, proved_by: key, machine, replace, fresh_id }))
         }
         Wanted::Refresh { activations, .. } => Order::Refresh(verify_held(issuer, activations).await?),
@@ -338,6 +337,7 @@ fn signed(issuer: &Issuer, claims: AnswerClaims, req: Sha256, device: KeyId) -> 
         keyset: claims.keyset.then(|| issuer.keyset_text().to_owned()),
         outcome,
         receipts: claims.receipts,
+        reissued: Vec::new(),
     };
     let answer = sign(&answer, key, KeyInHeader::Named);
     serde_json::to_vec(&AnswerBody { answer }).unwrap_or_default()

@@ -22,6 +22,7 @@ use claviger_protocol::ipc::{
 };
 use claviger_protocol::json::from_slice_strict;
 use claviger_protocol::keys::{KeyId, PublicKey, SigningKey};
+use claviger_protocol::offline::{self, BlockKind, FileKind};
 use claviger_protocol::serial::{Prefix, Serial};
 use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
 use common::documents as example;
@@ -40,6 +41,14 @@ pub const TARGETS: &[Target] = &[
     ("typed_codes", typed_codes),
     ("ipc_frame", ipc_frame),
     ("http_body", http_body),
+    ("offline_file", offline_file),
+    ("offline_request", offline_request),
+    ("offline_response", offline_response),
+    ("offline_receipt", offline_receipt),
+    ("offline_batch", offline_batch),
+    ("offline_bundle", offline_bundle),
+    ("offline_code", offline_code),
+    ("offline_qr", offline_qr),
 ];
 
 /// A document in compact form, of the kind that the first byte chooses, as a stranger would send it.
@@ -159,6 +168,128 @@ pub fn http_body(data: &[u8]) {
     if let Some(problem) = json::<Problem>(data) {
         assert!((400..600).contains(&problem.code.http_status()));
     }
+}
+
+/// A file of any kind as it lies on a disk or comes out of a mail program, zipped or not: what is found in it is found
+/// again when it is written anew.
+pub fn offline_file(data: &[u8]) {
+    let contents = match offline::read(data) {
+        Ok(contents) => contents,
+        Err(error) => {
+            assert!(!error.code().is_empty() && !error.to_string().is_empty());
+            return;
+        }
+    };
+    for damaged in &contents.damaged {
+        assert!(!damaged.damage.code().is_empty() && !damaged.damage.to_string().is_empty());
+    }
+    let blocks = contents.blocks.iter().map(|block| (block.kind, block.text.as_str()));
+    let again = offline::armour::write_collection(FileKind::Batch, &[("From", "a fuzzer")], blocks);
+    if contents.blocks.is_empty() {
+        return;
+    }
+    let again = offline::read(again.as_bytes()).expect("what was written is read");
+    assert!(again.damaged.is_empty() && !again.cut_off);
+    let texts = |contents: &offline::Contents| {
+        contents.blocks.iter().map(|b| (b.kind, b.text.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&again), texts(&contents));
+}
+
+/// The document of a request file, with its checksum made right: what a server does with it.
+pub fn offline_request(data: &[u8]) {
+    in_a_file(FileKind::Request, data, |text| {
+        if let Ok(from) = offline::RequestFrom::read(text) {
+            let (request, key, hash) = Request::verify(text, &from.vendor).expect("what was read verifies");
+            assert_eq!((request, key.id(), hash), (from.request, from.device, from.hash));
+            let fragment = offline::packed::request_fragment(text);
+            if let Ok(fragment) = fragment {
+                assert_eq!(offline::packed::request_of_fragment(&fragment).as_deref(), Ok(text));
+            }
+        }
+    });
+}
+
+/// The document of a response file: what a daemon does with it before it believes it, and after.
+pub fn offline_response(data: &[u8]) {
+    in_a_file(FileKind::Response, data, |text| {
+        let _ = offline::AnswerFor::read(text);
+        let _ = Answer::peek_keyset(text);
+        if let Ok(answer) = Answer::verify_from_file(text, &example::keyset()) {
+            assert_eq!(answer.iss, common::vendor());
+        }
+    });
+}
+
+/// The document of a receipt file.
+pub fn offline_receipt(data: &[u8]) {
+    in_a_file(FileKind::Receipt, data, |text| {
+        if let Ok(from) = offline::RequestFrom::read(text) {
+            for receipt in &from.request.receipts {
+                let _ = Receipt::verify(receipt, &from.vendor);
+            }
+        }
+    });
+}
+
+/// The inside of a batch.
+pub fn offline_batch(data: &[u8]) {
+    collection("BATCH", data);
+}
+
+/// The inside of a bundle, with the refusals in it.
+pub fn offline_bundle(data: &[u8]) {
+    collection("BUNDLE", data);
+}
+
+fn collection(word: &str, data: &[u8]) {
+    let mut file = format!("-----BEGIN CLAVIGER {word} V1-----\n").into_bytes();
+    file.extend_from_slice(data);
+    if let Ok(contents) = offline::read(&file) {
+        for block in contents.of(BlockKind::Refusal) {
+            if let Some(refusal) = offline::Refusal::from_text(&block.text) {
+                assert_eq!(offline::Refusal::from_text(&refusal.to_text()).as_ref(), Some(&refusal));
+            }
+        }
+        for block in &contents.blocks {
+            let _ = (offline::RequestFrom::read(&block.text), offline::AnswerFor::read(&block.text));
+        }
+    }
+    offline_file(&file);
+}
+
+fn in_a_file(kind: FileKind, data: &[u8], what: impl Fn(&str)) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let file = offline::armour::write_file(kind, &[("Computer", text)], text);
+    if let Ok(contents) = offline::read(file.as_bytes()) {
+        contents.blocks.iter().for_each(|block| what(&block.text));
+    }
+    what(text);
+}
+
+/// A code as a person types it.
+pub fn offline_code(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match offline::TypedCode::parse(text) {
+        Ok(code) => {
+            assert_eq!(offline::TypedCode::parse(&code.to_string()), Ok(code));
+            let terms = code.terms().expect("it was read");
+            assert!(!terms.product.as_str().is_empty());
+            if let Ok(text) = code.certificate(&common::offline::request(), &[], &example::keyset()) {
+                ActivationCertificate::verify(&text, &example::keyset()).expect("its signature was checked");
+            }
+        }
+        Err(error) => assert!(!error.code().is_empty() && !error.to_string().is_empty()),
+    }
+}
+
+/// What a scanner reads from QR codes: addresses and parts, packed documents inside.
+pub fn offline_qr(data: &[u8]) {
+    let packed = data_encoding::BASE32_NOPAD.encode(data);
+    let _ = offline::packed::request_of_fragment(&format!("CLVREQ1.{packed}"));
+    let mark = data_encoding::BASE32_NOPAD.encode(&claviger_protocol::keys::Sha256::of(data).0[..5]);
+    let _ = offline::read(format!("CLV1.01.01.{mark}.{packed}").as_bytes());
+    let _ = offline::packed::request_of_fragment(&String::from_utf8_lossy(data));
 }
 
 fn verify(kind: u8, text: &str) -> Result<(), DocumentError> {
