@@ -44,9 +44,9 @@ pub enum Scope {
 pub enum Grant {
     /// See products, licenses and activations.
     Read,
-    /// A shop: see products and licenses, issue licenses.
+    /// A shop: see products and licenses; issue, import, renew, suspend, revoke and transfer licenses.
     Issue,
-    /// A support desk: see everything, release activations.
+    /// A support desk: see products, licenses and activations; release activations.
     Support,
     /// Everything that the admin interface offers.
     All,
@@ -65,6 +65,15 @@ impl Grant {
                 matches!(scope, ProductsRead | LicensesRead | ActivationsRead | ActivationsWrite)
             }
         }
+    }
+}
+
+impl Scope {
+    /// The words to give to `admin-key add --scope` for keys that may do it.
+    #[must_use]
+    pub fn granted_by(self) -> Vec<String> {
+        let all = [Grant::Read, Grant::Issue, Grant::Support, Grant::All];
+        all.into_iter().filter(|grant| grant.covers(self)).map(|grant| grant.to_string()).collect()
     }
 }
 

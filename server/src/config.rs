@@ -8,6 +8,7 @@
 //! DATA/keys/<kid>.key        issuing keys, readable by the server's user only
 //! DATA/admin-keys.json       hashes and scopes of the admin interface's keys
 //! DATA/security-log/         the security log, one file a day: backups leave it out
+//! DATA/serve.lock            held by the process that serves the folder
 //! DATA/retention.json        how long the security log keeps what, when it is not the default
 //! ```
 
@@ -28,6 +29,12 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Held by the process that serves the folder.
+    #[must_use]
+    pub fn serve_lock(&self) -> PathBuf {
+        self.0.join("serve.lock")
     }
 
     /// The database of licenses and activations.

@@ -10,6 +10,7 @@
 //! | [`keys`] | root key file, issuing keys, keysets, vendor profile |
 //! | [`admin_keys`] | who may use the admin interface |
 //! | [`archive`] | backup and restore |
+//! | [`lock`] | one `serve` for a data folder |
 //! | [`security_log`] | the only place that keeps IP addresses, and not for long |
 //! | [`metrics`], [`tls`] | Prometheus text; certificates for HTTPS |
 //! | [`cli`] | one file a command |
@@ -23,6 +24,7 @@ pub mod fault;
 pub mod http;
 pub mod keys;
 pub mod licensing;
+pub mod lock;
 pub mod metrics;
 pub mod security_log;
 pub mod storage;

@@ -2,7 +2,7 @@
 
 use claviger_protocol::clock::{DAY, Date, Timestamp};
 use claviger_protocol::documents::{LicenseKind, VendorProfile};
-use claviger_protocol::ids::ProductId;
+use claviger_protocol::ids::{ProductId, VendorId};
 use claviger_protocol::keys::Sha256;
 use claviger_protocol::serial::{Serial, TypedCodeError};
 use claviger_protocol::unlock::{UnlockCode, unlock_key};
@@ -48,7 +48,8 @@ impl From<ring::error::Unspecified> for LicensingError {
 pub struct IssueOrder {
     /// The product or bundle: its id, or a unique ending of it.
     pub product: String,
-    /// `perpetual`, `subscription` or `trial`.
+    /// `perpetual`, `subscription` or `trial`; `perpetual` unless it is given.
+    #[serde(default = "perpetual")]
     #[schema(value_type = String)]
     pub kind: LicenseKind,
     /// On how many machines each may be active.
@@ -84,6 +85,10 @@ pub struct IssueOrder {
 
 const fn one() -> u32 {
     1
+}
+
+const fn perpetual() -> LicenseKind {
+    LicenseKind::Perpetual
 }
 
 /// A license that was just issued. The code is never to be had again.
@@ -134,6 +139,39 @@ pub async fn find_product(store: &dyn Store, text: &str) -> Result<ProductId, St
             Err(StoreError::Invalid(format!("“{text}” may be any of {}: give the whole id", ids.join(", "))))
         }
     }
+}
+
+/// Checks a new product's id and name, and gives it. What vendors do with ids of their own never meets another's: that
+/// is why each begins with the vendor's.
+///
+/// # Errors
+/// [`LicensingError`].
+pub async fn new_product(
+    store: &dyn Store,
+    vendor: &VendorId,
+    id: ProductId,
+    name: &str,
+    contains: &[String],
+) -> Result<Product, LicensingError> {
+    let invalid = |text: String| Err(LicensingError::Invalid(text));
+    if !id.as_str().strip_prefix(vendor.as_str()).is_some_and(|rest| rest.starts_with('.')) {
+        let last = id.as_str().rsplit('.').next().unwrap_or_default();
+        return invalid(format!(
+            "the product id {id} does not begin with your vendor id: write it as {vendor}.{last}"
+        ));
+    }
+    let name = name.trim().to_owned();
+    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
+        return invalid("a product's name has 1 to 128 characters".to_owned());
+    }
+    let mut members = Vec::new();
+    for text in contains {
+        let member = find_product(store, text).await?;
+        if !members.contains(&member) {
+            members.push(member);
+        }
+    }
+    Ok(Product { id, name, contains: members })
 }
 
 impl IssueOrder {

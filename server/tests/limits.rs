@@ -169,7 +169,14 @@ async fn administrators_do_what_their_keys_allow() {
     let moved = call("POST", format!("/v1/admin/licenses/{serial}/transfer"), all.clone(), json!(null)).await;
     assert_ne!(moved.json()["unlock_code"].as_str().unwrap(), code);
 
-    let terms = json!({ "product": "synth", "kind": "perpetual" });
+    let elsewhere = json!({ "id": "org.else.synth", "name": "S" });
+    let refused = call("POST", "/v1/admin/products".into(), all.clone(), elsewhere).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.problem().detail.unwrap().contains("com.example.synth"));
+    let detail = call("POST", "/v1/admin/products".into(), read.clone(), json!(null)).await.problem().detail;
+    assert!(detail.unwrap().contains("“all”"));
+
+    let terms = json!({ "product": "synth" });
     let rows = json!([{ "serial": "SHOP-0001" }, { "serial": "shop 0001" }, { "serial": "x" }, { "serial": serial }]);
     let import = json!({ "terms": terms, "rows": rows });
     let bad = call("POST", "/v1/admin/licenses/import".into(), all.clone(), import).await;

@@ -179,6 +179,106 @@ fn serve_refuses_a_root_key_inside_its_folder() {
 }
 
 #[test]
+fn one_process_serves_a_data_folder() {
+    let vendor = Vendor::ready();
+    let mut server = vendor.serve(&[]);
+    let again = ["serve", "--data", "data", "--listen", "127.0.0.1:0"];
+    vendor.refused(&again, 4, &format!("(process {}) serves", server.child.id()));
+    let done = vendor.run(&[&["--json"], &again[..]].concat());
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(said["error"]["code"], "conflict", "{said}");
+    assert!(said["error"]["advice"].as_str().unwrap().contains("--data"), "{said}");
+    assert!(server.get("listening", "/v1/health").contains("\"ok\""), "the first one goes on");
+    // Other commands work beside it, and a killed one leaves nothing in the way.
+    vendor.json(&["keys", "list", "--data", "data"]);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    assert!(vendor.serve(&[]).get("listening", "/v1/health").contains("\"ok\""));
+}
+
+#[test]
+fn the_data_folder_may_be_named_first_and_errors_have_one_shape() {
+    let vendor = Vendor::ready();
+    vendor.json(&["--data", "data", "product", "add", "com.example.synth", "--name", "Synth"]);
+    let error = |args: &[&str], code: i32| {
+        let done = vendor.run(&[&["--json"], args].concat());
+        assert_eq!(done.status.code(), Some(code), "{done:?}");
+        let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+        (said["error"]["code"].as_str().unwrap().to_owned(), said["error"]["message"].to_string())
+    };
+    assert_eq!(error(&["product", "list"], 2).0, "usage");
+    assert_eq!(error(&["--data", "data", "product", "lst"], 2).0, "usage");
+    assert_eq!(error(&["--data", "data", "license", "show", "EXA-4XQ7K-2M9TB-0RHWE"], 3).0, "not_found");
+    let (code, message) = error(&["--data", "data", "product", "add", "org.else.synth", "--name", "S"], 2);
+    assert!(code == "usage" && message.contains("com.example.synth"), "{message}");
+}
+
+#[test]
+fn orders_are_repeated_into_a_file_without_codes() {
+    let vendor = Vendor::ready();
+    vendor.json(&["--data", "data", "product", "add", "com.example.synth", "--name", "Synth"]);
+    let issue = |csv: &str| {
+        let args =
+            ["license", "issue", "--product", "synth", "--count", "3", "--order-id", "A-1", "--csv", csv];
+        vendor.json(&[&["--data", "data"], &args[..]].concat())
+    };
+    let read = |csv: &str| {
+        let text = std::fs::read_to_string(vendor.path(csv)).unwrap();
+        let rows = text.lines().skip(1).map(|line| line.split_once(',').unwrap());
+        rows.map(|(serial, code)| (serial.to_owned(), code.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(issue("one.csv")["issued"], 3);
+    let again = issue("two.csv");
+    assert_eq!((&again["issued"], &again["issued_before"]), (&0.into(), &3.into()));
+    let (one, two) = (read("one.csv"), read("two.csv"));
+    assert_eq!(one.len(), 3);
+    for (first, second) in one.iter().zip(&two) {
+        assert_eq!(first.0, second.0);
+        assert!(!first.1.is_empty() && second.1.is_empty());
+    }
+    let left = std::fs::read_dir(vendor.dir.path()).unwrap().flatten();
+    assert!(
+        left.map(|e| e.file_name()).all(|n| !n.to_string_lossy().ends_with(".new")),
+        "no codes lie about"
+    );
+}
+
+#[test]
+fn an_import_names_every_bad_row_and_takes_none() {
+    let vendor = Vendor::ready();
+    vendor.json(&["--data", "data", "product", "add", "com.example.synth", "--name", "Synth"]);
+    let import = ["--data", "data", "license", "import", "shop.csv", "--product", "synth"];
+    let rows = "SERIAL;Unlock_Code\r\nSHOP-0001;\r\n";
+    std::fs::write(vendor.path("shop.csv"), rows).unwrap();
+    vendor.refused(&import, 5, "commas between");
+    let rows = "SERIAL,Unlock_Code\r\nSHOP-0001,\r\nSHOP-0002\r\n\r\nx,\r\nSHOP-0003,a,b\r\n";
+    std::fs::write(vendor.path("shop.csv"), rows).unwrap();
+    for words in ["line 3: it has 1 column", "line 5: ", "line 6: it has 3 columns", "3 of 4 rows are wrong"]
+    {
+        vendor.refused(&import, 5, words);
+    }
+    assert_eq!(vendor.run(&["--data", "data", "license", "list"]).stdout, b"");
+    std::fs::write(vendor.path("shop.csv"), "SERIAL,Unlock_Code\r\nSHOP-0001,\r\n").unwrap();
+    assert_eq!(vendor.json(&import)["imported"], 1);
+    let none = ["--data", "data", "activation", "release", "SHOP-0001", "--machine", "nope"];
+    vendor.refused(&none, 3, "no machine holds a seat of");
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    let vendor = Vendor::new();
+    let script = vendor.run(&["completions", "bash"]).stdout;
+    assert!(String::from_utf8_lossy(&script).contains("vendor-profile"));
+    let page = vendor.run(&["man"]).stdout;
+    assert!(page.starts_with(b".ie") && page.windows(6).any(|w| w == b"backup"), "{page:?}");
+    let pages = vendor.json(&["man", "pages"]);
+    let names: Vec<&str> = pages["pages"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+    for name in ["claviger-server.1", "claviger-server-license-issue.1", "claviger-server-serve.1"] {
+        assert!(names.contains(&name) && vendor.path("pages").join(name).exists(), "{name}: {names:?}");
+    }
+}
+
+#[test]
 fn keys_rotate_retire_and_are_revoked_while_the_server_runs() {
     let vendor = Vendor::ready();
     let server = vendor.serve(&[]);

@@ -10,6 +10,7 @@
 //! | [`proxy`] | stands before a server, at an address that stays, and lets everything go wrong that can |
 //! | [`tls`] | certificates, good and bad |
 //! | [`vendor`] | a vendor made of nothing but keys, whose server says whatever a test wants |
+//! | [`bench`] | what the bench programs share |
 //! | [`device`] | requests signed without a daemon, for two hundred machines at once |
 //! | [`http`] | a small blocking HTTP client and server |
 //! | [`varlink`] | the daemon's socket, byte by byte |
@@ -20,6 +21,7 @@
     reason = "test code: a panic is how it reports"
 )]
 
+pub mod bench;
 pub mod device;
 pub mod http;
 pub mod machine;

@@ -40,6 +40,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("same_machine", Needs::Namespaces),
     ("seats", Needs::Namespaces),
     ("sent_log", Needs::Nothing),
+    ("stolen_key", Needs::Nothing),
     ("tls", Needs::Nothing),
     ("varlink_python", Needs::Python),
 ];

@@ -23,7 +23,8 @@ enum Command {
     Add {
         /// What you call it, such as the name of the shop that will use it.
         name: String,
-        /// What it may do; give it once for each.
+        /// What it may do; give it once for each. The interface's own description, /v1/openapi.json, says which
+        /// scopes each operation takes.
         #[arg(long, value_name = "SCOPE", required = true)]
         scope: Vec<Grant>,
     },

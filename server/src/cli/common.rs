@@ -15,7 +15,7 @@ use crate::storage::{self, Store, StoreError};
 /// Names the data folder.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArg {
-    /// The server's data folder; needed, at whatever place in the command.
+    /// The server's data folder; needed, at whatever place in the command. `init` and `restore` make it.
     // Not `required`: clap has no global arguments that are.
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,

@@ -10,6 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::common::{DataArg, block_on};
 use super::passphrase::PassphraseSource;
 use super::{Failure, FailureKind, Output};
 use crate::config::DataDir;
@@ -23,9 +24,8 @@ use crate::keys::{KeysError, durable};
 /// same command is given again; nothing that exists is ever overwritten.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The server's data folder; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArg,
     /// The vendor's id in reverse-DNS form, such as com.example.
     #[arg(long, value_name = "ID")]
     vendor: VendorId,
@@ -78,7 +78,8 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     if wish.name.is_empty() || wish.name.chars().count() > 128 {
         return Err(Failure::new(FailureKind::Usage, "the vendor's name must have 1 to 128 characters"));
     }
-    let folder = std::path::absolute(&args.data).map_err(|e| Failure::new(FailureKind::Usage, e))?;
+    let folder =
+        std::path::absolute(args.data.dir()?.path()).map_err(|e| Failure::new(FailureKind::Usage, e))?;
     let data = DataDir::new(&folder);
     let unfinished = install::is_unfinished(&data);
     refuse_if_something_is_there(&data, unfinished)?;
@@ -124,7 +125,7 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
 
 /// Makes the database, unless an interrupted init has made it already.
 fn create_database(data: &DataDir, vendor: &VendorId) -> Result<(), Failure> {
-    super::common::block_on(async {
+    block_on(async {
         match crate::storage::create(data, vendor).await {
             // Made by the init that was interrupted.
             Ok(()) | Err(crate::storage::StoreError::Conflict(_)) => Ok(()),

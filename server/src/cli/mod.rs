@@ -7,9 +7,11 @@ mod activation;
 mod admin_key;
 mod backup;
 mod common;
+mod completions;
 mod init;
 mod keys;
 mod license;
+mod man;
 mod output;
 mod passphrase;
 mod product;
@@ -21,7 +23,9 @@ mod vendor_profile;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
+use output::counted;
 pub use output::{Failure, FailureKind, Output};
 
 /// The Claviger activation server.
@@ -31,6 +35,9 @@ pub struct Cli {
     /// Print one JSON object (or one a line) instead of sentences.
     #[arg(long, global = true)]
     json: bool,
+    // Clap hands it on to the command, which has the same argument.
+    #[command(flatten)]
+    data: common::DataArg,
     /// What to do.
     #[command(subcommand)]
     command: Command,
@@ -50,6 +57,8 @@ enum Command {
     Product(product::Args),
     License(license::Args),
     Activation(activation::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program.
@@ -62,10 +71,7 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { FailureKind::Usage.exit_code() } else { 0 });
-        }
+        Err(error) => return refuse(&error),
     };
     let output = Output::new(cli.json);
     start_log();
@@ -81,11 +87,31 @@ pub fn main() -> ExitCode {
         Command::Product(args) => product::run(args, output),
         Command::License(args) => license::run(args, output),
         Command::Activation(args) => activation::run(args, output),
+        Command::Completions(args) => {
+            completions::run(&args, output);
+            Ok(())
+        }
+        Command::Man(args) => man::run(args, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),
     }
+}
+
+/// A command line that is not understood, or that asked for help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let json = std::env::args().skip(1).take_while(|a| a != "--").any(|a| a == "--json");
+    if json && !help {
+        let text = error.render().to_string();
+        let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        let failure = Failure::new(FailureKind::Usage, message);
+        return Output::new(true).failure(&failure.hint("add --help to see how the command is used"));
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { FailureKind::Usage.exit_code() } else { 0 })
 }
 
 /// Logs go to standard error; `CLAVIGER_LOG` says how much, in tracing's filter syntax.

@@ -38,6 +38,11 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
+    /// Bytes for whoever asked for them, such as a manual page.
+    pub fn raw(self, bytes: &[u8]) {
+        let _ = std::io::stdout().write_all(bytes);
+    }
+
     /// The result for programs, one line; silent without `--json`.
     pub fn result(self, value: &impl Serialize) {
         if self.json {
@@ -46,14 +51,15 @@ impl Output {
         }
     }
 
-    /// Says why a command failed and gives its exit code. The chain of causes is printed here and nowhere else.
+    /// Says why a command failed and gives its exit code. The chain of causes is printed here and nowhere else. With
+    /// `--json` it goes to standard output, in the form that `claviger` gives it: a program reads one stream.
     #[must_use]
     pub fn failure(self, failure: &Failure) -> ExitCode {
         if self.json {
-            let body = serde_json::json!({
-                "error": failure.kind.code(), "message": failure.to_string(), "hint": failure.hint,
-            });
-            let _ = writeln!(std::io::stderr(), "{body}");
+            let body = serde_json::json!({ "error": {
+                "code": failure.kind.code(), "message": failure.to_string(), "advice": failure.hint,
+            }});
+            let _ = writeln!(std::io::stdout(), "{body}");
         } else {
             let _ = writeln!(std::io::stderr(), "error: {failure}");
             if let Some(hint) = &failure.hint {
@@ -62,6 +68,13 @@ impl Output {
         }
         ExitCode::from(failure.kind.exit_code())
     }
+}
+
+/// A number and what is counted: `1 seat`, `3 seats`.
+pub(super) fn counted(number: impl fmt::Display, one: &str) -> String {
+    let number = number.to_string();
+    let s = if number == "1" { "" } else { "s" };
+    format!("{number} {one}{s}")
 }
 
 /// The kinds of failure that scripts tell apart.

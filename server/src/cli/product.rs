@@ -5,7 +5,7 @@ use claviger_protocol::ids::ProductId;
 
 use super::common::{DataArg, Shop, block_on};
 use super::{Failure, FailureKind, Output};
-use crate::licensing::find_product;
+use crate::licensing::{find_product, new_product};
 use crate::storage::admin::Product;
 
 /// Add, list and show products and bundles.
@@ -21,7 +21,7 @@ pub(super) struct Args {
 enum Command {
     /// Add a product, or a bundle with --contains.
     Add {
-        /// Its id in reverse-DNS form, such as com.example.synth.
+        /// Its id in reverse-DNS form: your vendor id, a dot and a name, such as com.example.synth.
         id: ProductId,
         /// Its name for people.
         #[arg(long)]
@@ -44,7 +44,7 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     block_on(async {
         let shop = Shop::open(&args.data).await?;
         match args.command {
-            Command::Add { id, name, contains } => add(&shop, id, &name, contains, output).await,
+            Command::Add { id, name, contains } => add(&shop, id, &name, &contains, output).await,
             Command::List => {
                 for product in shop.store.products().await? {
                     tell(&product, output);
@@ -69,21 +69,10 @@ async fn add(
     shop: &Shop,
     id: ProductId,
     name: &str,
-    contains: Vec<String>,
+    contains: &[String],
     output: Output,
 ) -> Result<(), Failure> {
-    let name = name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
-        return Err(Failure::new(FailureKind::Usage, "a product's name has 1 to 128 characters"));
-    }
-    let mut members = Vec::new();
-    for text in contains {
-        let member = find_product(shop.store.as_ref(), &text).await?;
-        if !members.contains(&member) {
-            members.push(member);
-        }
-    }
-    let product = Product { id, name, contains: members };
+    let product = new_product(shop.store.as_ref(), &shop.profile.iss, id, name, contains).await?;
     shop.store.add_product(product.clone(), SystemClock.now()).await?;
     output.say(format!("Added {} ({}).", product.id, product.name));
     output.result(&product);

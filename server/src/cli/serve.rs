@@ -13,6 +13,8 @@ use super::common::DataArg;
 use super::{Failure, FailureKind, Output};
 use crate::admin_keys::AdminKeys;
 use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router};
+use crate::keys::PublicFiles;
+use crate::lock::{LockError, ServeLock};
 use crate::metrics::Metrics;
 use crate::security_log::SecurityLog;
 use crate::{keys, storage};
@@ -37,7 +39,8 @@ pub(super) struct Args {
     /// Serve Prometheus metrics on this address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
-    /// Connections at once.
+    /// Connections at once, a quarter of them at most from one address. Where there is no place, the oldest idle
+    /// connection is cut.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_connections: usize,
     /// Allow the root key inside the data folder: for trying things out.
@@ -65,6 +68,8 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
              ship anything that it signed.",
         );
     }
+    PublicFiles::load(&data)?;
+    let lock = ServeLock::take(&data).map_err(|e| locked(&e))?;
     // Signals first: whoever reads the address may stop us at once.
     let stop = stop_signal()?;
     let clock = Arc::new(SystemClock);
@@ -122,8 +127,17 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
     let _ = tokio::time::timeout(limits.drain, writer).await;
     store.close().await?;
     security_log.close();
+    drop(lock);
     tracing::info!("stopped");
     Ok(())
+}
+
+fn locked(error: &LockError) -> Failure {
+    match error {
+        LockError::Taken { .. } => Failure::from_error(FailureKind::Conflict, error)
+            .hint("end that one first, or give this one a data folder of its own with --data"),
+        LockError::Io { .. } => Failure::from_error(FailureKind::Environment, error),
+    }
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {

@@ -52,12 +52,32 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/activations/{id}/release", post(release_activation))
 }
 
+/// The scope that an operation needs, for its description; [`Admin::may`] is what asks for it.
+pub(super) fn scope(method: &str, path: &str) -> Option<Scope> {
+    let rest = path.strip_prefix("/v1/admin/")?;
+    let reads = method == "get";
+    Some(match rest.split('/').next() {
+        Some("products") if reads => Scope::ProductsRead,
+        Some("products") => Scope::ProductsWrite,
+        Some("activations") if reads => Scope::ActivationsRead,
+        Some("activations") => Scope::ActivationsWrite,
+        _ if reads => Scope::LicensesRead,
+        _ => Scope::LicensesWrite,
+    })
+}
+
 /// An administrator whose key was found good.
 pub(super) struct Admin(crate::admin_keys::AdminKey);
 
 impl Admin {
     fn may(&self, scope: Scope) -> Result<(), ApiProblem> {
-        if self.0.may(scope) { Ok(()) } else { Err(ProblemCode::Forbidden.into()) }
+        if self.0.may(scope) {
+            return Ok(());
+        }
+        let scopes = scope.granted_by().join("”, “");
+        Err(Problem::new(ProblemCode::Forbidden)
+            .detail(format!("This needs a key with one of the scopes “{scopes}”; this key has none of them."))
+            .into())
     }
 }
 
@@ -103,7 +123,7 @@ fn not_found(serial: &Serial) -> ApiProblem {
 
 /// Reads a body as closed JSON: an unknown or repeated field is refused.
 async fn read<T: DeserializeOwned>(request: Request<Body>) -> Result<T, ApiProblem> {
-    let bytes = read_body(request.into_body(), MAX_BODY).await?;
+    let bytes = read_body(request, MAX_BODY).await?;
     from_slice_strict(&bytes).map_err(bad)
 }
 
@@ -127,7 +147,7 @@ impl App {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProductBody {
-    /// Its id in reverse-DNS form.
+    /// Its id in reverse-DNS form: the vendor's id, a dot and a name.
     id: String,
     /// Its name for people.
     name: String,
@@ -165,18 +185,9 @@ pub(super) async fn add_product(
     admin.may(Scope::ProductsWrite)?;
     let body: ProductBody = read(request).await?;
     let id: ProductId = body.id.parse().map_err(bad)?;
-    let name = body.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
-        return Err(bad("a product's name has 1 to 128 characters"));
-    }
-    let mut contains = Vec::new();
-    for text in &body.contains {
-        let member = find_product(app.parts.store.as_ref(), text).await?;
-        if !contains.contains(&member) {
-            contains.push(member);
-        }
-    }
-    let product = Product { id, name, contains };
+    let issuer = app.parts.issuer.get();
+    let store = app.parts.store.as_ref();
+    let product = licensing::new_product(store, issuer.vendor(), id, &body.name, &body.contains).await?;
     app.parts.store.add_product(product.clone(), app.now()).await?;
     Ok((StatusCode::CREATED, Json(ProductBody::from(product))).into_response())
 }

@@ -109,7 +109,7 @@ impl App {
         let Some(peer) = peer else { return };
         self.parts.security_log.record(Entry {
             at: self.parts.clock.now(),
-            address: peer.0.ip(),
+            address: peer.address.ip(),
             what,
             serial: serial.map(|s| s.as_str().to_owned()),
             activation,

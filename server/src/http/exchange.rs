@@ -22,20 +22,24 @@ use claviger_protocol::serial::Serial;
 use claviger_protocol::unlock::UnlockProof;
 
 use super::app::App;
+use super::listener::Limits;
 use super::problem::ApiProblem;
 use super::{openapi, refusal};
 use crate::engine::{Activate, AnswerClaims, Claimed, Command, Decision, GivenReceipt, Held, Order, Shown};
 use crate::fault;
 use crate::keys::Issuer;
 
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// Documents inside one request that are verified on the spot; more go to a thread of their own.
 const FEW: usize = 8;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// How long a body may take to arrive.
+    pub(super) body_time: Duration,
+}
 
 /// Uses a license on a machine; a repeated request gets the same answer.
 #[utoipa::path(post, path = "/v1/activate", tag = "machines", request_body = openapi::RequestBody,
@@ -97,7 +101,7 @@ impl Route {
 async fn exchange(app: Arc<App>, route: Route, request: HttpRequest<Body>) -> Response {
     let started = Instant::now();
     let peer = request.extensions().get::<Peer>().copied();
-    let outcome = answer(&app, route, peer, request.into_body()).await;
+    let outcome = answer(&app, route, peer, request).await;
     let response = match outcome {
         Ok(body) => {
             fault::point("before-answer");
@@ -113,8 +117,13 @@ async fn exchange(app: Arc<App>, route: Route, request: HttpRequest<Body>) -> Re
     response
 }
 
-async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Result<Vec<u8>, ApiProblem> {
-    let bytes = read_body(body, MAX_REQUEST_BODY).await?;
+async fn answer(
+    app: &App,
+    route: Route,
+    peer: Option<Peer>,
+    request: HttpRequest<Body>,
+) -> Result<Vec<u8>, ApiProblem> {
+    let bytes = read_body(request, MAX_REQUEST_BODY).await?;
     let body: RequestBody = from_slice_strict(&bytes).map_err(|error| {
         Problem::new(ProblemCode::BadRequest)
             .detail(format!("The body must be {{\"request\": \"…\"}}: {error}."))
@@ -161,8 +170,12 @@ async fn answer(app: &App, route: Route, peer: Option<Peer>, body: Body) -> Resu
 }
 
 /// Reads a body up to a limit, and not for ever.
-pub(super) async fn read_body(body: Body, limit: usize) -> Result<axum::body::Bytes, ApiProblem> {
-    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, limit)).await {
+pub(super) async fn read_body(
+    request: HttpRequest<Body>,
+    limit: usize,
+) -> Result<axum::body::Bytes, ApiProblem> {
+    let time = request.extensions().get::<Peer>().map_or(Limits::default().body, |peer| peer.body_time);
+    match tokio::time::timeout(time, axum::body::to_bytes(request.into_body(), limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
             let too_large = std::error::Error::source(&error)
@@ -235,7 +248,7 @@ fn prove(
 
 fn failed_proof(app: &App, serial: &Serial, peer: Option<Peer>) -> ApiProblem {
     let now = app.parts.clock.now();
-    let address = peer.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |p| p.0.ip());
+    let address = peer.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |p| p.address.ip());
     // The serial number as it was sent: whoever guesses is seen guessing.
     app.log(peer, ProblemCode::ProofRefused.code(), Some(serial), None);
     match app.failed_proofs.failed(serial.as_str(), address, now) {

@@ -8,29 +8,37 @@ use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
+use super::door::{Admission, Door, Marker};
 use super::exchange::Peer;
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the system's queue.
+    /// Connections at once, a quarter of them from one address; beyond that the oldest idle ones are cut, and where all
+    /// are busy, more wait in the system's queue.
     pub connections: usize,
     /// How long a request's head, and a TLS handshake, may take; also how long a connection may rest between requests.
     pub head: Duration,
+    /// How long a request's body may take to arrive.
+    pub body: Duration,
     /// How long stopping waits for requests in flight.
     pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1000, head: Duration::from_secs(15), drain: Duration::from_secs(10) }
+        Self {
+            connections: 1000,
+            head: Duration::from_secs(15),
+            body: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -49,15 +57,9 @@ impl Listener {
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
         let Self { socket, tls, limits } = self;
         let graceful = Arc::new(GracefulShutdown::new());
-        let permits = Arc::new(Semaphore::new(limits.connections));
+        let door = Door::new(limits.connections);
         let mut stop = std::pin::pin!(stop);
-        loop {
-            let permit = tokio::select! {
-                biased;
-                () = &mut stop => break,
-                permit = Arc::clone(&permits).acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break };
+        'serving: loop {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -73,20 +75,27 @@ impl Listener {
                 }
             };
             prepare(&stream);
+            let place = loop {
+                match door.admit(peer) {
+                    Admission::Welcome(place) => break place,
+                    Admission::ShareTaken => {
+                        tracing::debug!("an address has its share of connections; one more was cut");
+                        continue 'serving;
+                    }
+                    // Everything is busy: this one and those behind it wait.
+                    Admission::Full => tokio::select! {
+                        biased;
+                        () = &mut stop => break 'serving,
+                        () = door.left() => {}
+                    },
+                }
+            };
             let (router, tls, watcher) = (router.clone(), tls.clone(), graceful.watcher());
             tokio::spawn(async move {
-                let _permit = permit;
-                match tls {
-                    None => http1(stream, peer, router, limits, watcher).await,
-                    Some(tls) => {
-                        if let Ok(Ok(stream)) = tokio::time::timeout(limits.head, tls.accept(stream)).await {
-                            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                                http2(stream, peer, router, limits, watcher).await;
-                            } else {
-                                http1(stream, peer, router, limits, watcher).await;
-                            }
-                        }
-                    }
+                let connection = talk(stream, peer, tls, router, limits, watcher, place.marker());
+                tokio::select! {
+                    () = connection => {}
+                    () = place.cut() => {}
                 }
             });
         }
@@ -106,28 +115,47 @@ fn prepare(stream: &TcpStream) {
     let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, 30_000);
 }
 
-async fn http1(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+async fn talk(
+    stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Watcher,
+    marker: Marker,
+) {
+    let peer = Peer { address: peer, body_time: limits.body };
+    let service = service(peer, router, marker);
+    let Some(tls) = tls else { return http1(stream, service, limits, watcher).await };
+    if let Ok(Ok(stream)) = tokio::time::timeout(limits.head, tls.accept(stream)).await {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            http2(stream, service, limits, watcher).await;
+        } else {
+            http1(stream, service, limits, watcher).await;
+        }
+    }
+}
+
+async fn http1(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: impl Answers,
+    limits: Limits,
+    watcher: Watcher,
 ) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service(peer, router));
+        .serve_connection(TokioIo::new(stream), service);
     // A peer that hangs up or talks nonsense is its own affair.
     let _ = watcher.watch(connection).await;
 }
 
 async fn http2(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
-    router: Router,
+    service: impl Answers,
     limits: Limits,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Watcher,
 ) {
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -135,22 +163,40 @@ async fn http2(
         .keep_alive_timeout(limits.head)
         .max_concurrent_streams(32)
         .max_header_list_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service(peer, router));
+        .serve_connection(TokioIo::new(stream), service);
     let _ = watcher.watch(connection).await;
 }
 
-fn service(
-    peer: SocketAddr,
-    router: Router,
-) -> impl hyper::service::Service<
-    hyper::Request<Incoming>,
-    Response = axum::response::Response,
-    Error = std::convert::Infallible,
-    Future: Send + 'static,
-> {
+/// What hyper calls for each request.
+trait Answers:
+    hyper::service::Service<
+        hyper::Request<Incoming>,
+        Response = axum::response::Response,
+        Error = std::convert::Infallible,
+        Future: Send + 'static,
+    >
+{
+}
+
+impl<S> Answers for S where
+    S: hyper::service::Service<
+            hyper::Request<Incoming>,
+            Response = axum::response::Response,
+            Error = std::convert::Infallible,
+            Future: Send + 'static,
+        >
+{
+}
+
+fn service(peer: Peer, router: Router, marker: Marker) -> impl Answers {
     hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
+        request.extensions_mut().insert(peer);
+        let busy = marker.busy();
+        let answer = router.clone().call(request);
+        async move {
+            let _until_answered = busy;
+            answer.await
+        }
     })
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod door;
 mod exchange;
 mod issuer;
 mod limit;

@@ -109,11 +109,16 @@ pub(super) struct SeatHolder {
 )]
 struct Description;
 
+/// What the description says of admin keys; [`document`] adds to each operation which scopes it takes.
+const ADMIN_KEYS: &str = "A key that `claviger-server admin-key add NAME --scope SCOPE` made. Scopes: `read` sees \
+    products, licenses and activations; `issue` (a shop) sees products and licenses, and issues and changes licenses; \
+    `support` sees what `read` sees and releases activations; `all` may do everything.";
+
 struct AdminKeyScheme;
 
 impl Modify for AdminKeyScheme {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(ADMIN_KEYS)).build();
         let components = description.components.get_or_insert_default();
         components.add_security_scheme("admin_key", SecurityScheme::Http(scheme));
     }
@@ -128,6 +133,14 @@ pub(super) async fn openapi() -> impl IntoResponse {
 /// one of its status.
 fn document() -> serde_json::Value {
     let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            if let Some(scope) = admin::scope(method, path) {
+                let scopes = format!("Scopes: `{}`.", scope.granted_by().join("`, `"));
+                operation["description"] = scopes.into();
+            }
+        }
+    }
     let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for operation in operations.flat_map(|path| path.as_object_mut().into_iter().flat_map(|p| p.values_mut()))
     {
@@ -172,7 +185,18 @@ mod tests {
             assert!(text["paths"][path].is_object(), "{path}");
         }
         assert_eq!(text["paths"].as_object().unwrap().len(), 17);
-        assert!(text["components"]["securitySchemes"]["admin_key"].is_object());
+        let scheme = &text["components"]["securitySchemes"]["admin_key"];
+        assert!(scheme["description"].as_str().unwrap().contains("`support`"));
+        for (path, operations) in text["paths"].as_object().unwrap() {
+            for operation in operations.as_object().unwrap().values() {
+                let scoped = operation["description"].as_str().is_some_and(|d| d.starts_with("Scopes: `"));
+                assert_eq!(scoped, path.starts_with("/v1/admin/"), "{path}");
+            }
+        }
+        assert_eq!(
+            text["paths"]["/v1/admin/activations/{id}/release"]["post"]["description"],
+            "Scopes: `support`, `all`."
+        );
     }
 
     /// The schemas above describe types of the protocol crate: this fails when those move away.

@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(install(&place.data, source, &text).unwrap(), Installed::Already { number: 2 });
         let issuer = Issuer::load(&place.data).unwrap();
         assert_eq!(issuer.signing_key().id(), fresh.id());
-        assert!(issuer.find(&old).is_some() && issuer.is_good(&old));
+        assert!(issuer.find(&old).is_some() && issuer.status(&old) == Some(KeyStatus::Active));
     }
 
     #[test]

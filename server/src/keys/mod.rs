@@ -148,13 +148,6 @@ impl Issuer {
         self.keyset.find(kid).map(|key| key.status)
     }
 
-    /// Whether documents signed by this key are still good: false for a compromised or unknown key, whose certificates
-    /// are issued anew at the next refresh.
-    #[must_use]
-    pub fn is_good(&self, kid: &KeyId) -> bool {
-        matches!(self.status(kid), Some(KeyStatus::Active | KeyStatus::Retired))
-    }
-
     /// The keyset in force.
     #[must_use]
     pub fn keyset(&self) -> &Keyset {
@@ -358,7 +351,7 @@ mod tests {
         let issuer = Issuer::load(&place.data).unwrap();
         assert_eq!(issuer.keyset().number, 1);
         assert_eq!(issuer.vendor().as_str(), "com.example");
-        assert!(issuer.is_good(issuer.signing_key().id()));
+        assert_eq!(issuer.status(issuer.signing_key().id()), Some(KeyStatus::Active));
         assert!(issuer.find(&SigningKey::from_seed(&[9; 32]).public().id()).is_none());
         assert!(issuer.sunset_text().is_none());
     }

@@ -135,11 +135,3 @@ pub async fn create(data: &DataDir, vendor: &VendorId) -> Result<(), StoreError>
 pub async fn open(data: &DataDir) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(sqlite::SqliteStore::open(&data.database()).await?))
 }
-
-/// Raises the epoch of a restored database, so that machines show their certificates again. Gives the new one.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn raise_epoch(data: &DataDir) -> Result<u64, StoreError> {
-    sqlite::SqliteStore::open(&data.database()).await?.raise_epoch().await
-}

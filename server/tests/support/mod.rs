@@ -60,6 +60,11 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn new() -> Self {
+        Self::limited(Limits::default()).await
+    }
+
+    /// One that grants its connections no more than that.
+    pub(crate) async fn limited(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::new(folder.path().join("data"));
         claviger_server::keys::durable::private_dir(data.path()).unwrap();
@@ -78,7 +83,8 @@ impl TestServer {
         install::create(&data, &roots, &wish, &passphrase, Timestamp(NOW), &SystemRandom::new()).unwrap();
         storage::create(&data, &wish.vendor).await.unwrap();
         install::finish(&data).unwrap();
-        let server = Self::serve(Arc::new(folder), Arc::new(TestClock(AtomicI64::new(NOW)))).await;
+        let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+        let server = Self::serve_limited(Arc::new(folder), clock, limits).await;
         let synth: ProductId = "com.example.synth".parse().unwrap();
         server
             .store
@@ -90,6 +96,10 @@ impl TestServer {
 
     /// Serves the data folder.
     pub(crate) async fn serve(folder: Arc<tempfile::TempDir>, clock: Arc<TestClock>) -> Self {
+        Self::serve_limited(folder, clock, Limits::default()).await
+    }
+
+    async fn serve_limited(folder: Arc<tempfile::TempDir>, clock: Arc<TestClock>, limits: Limits) -> Self {
         let data = DataDir::new(folder.path().join("data"));
         let issuer = IssuerCell::load(&data).unwrap();
         let (profile, keyset) = (issuer.get().profile().clone(), issuer.get().keyset().clone());
@@ -107,7 +117,7 @@ impl TestServer {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let listener = Listener { socket, tls: None, limits: Limits::default() };
+        let listener = Listener { socket, tls: None, limits };
         let done = tokio::spawn(async move {
             listener
                 .serve(router(app), async {

@@ -21,6 +21,7 @@ use claviger_protocol::documents::{
 };
 use claviger_protocol::ids::{ActivationId, MachineId, VendorId};
 use claviger_protocol::keys::SigningKey;
+use claviger_tests::bench::{Row, median};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -291,37 +292,6 @@ fn verify(text: &str, key: &[u8]) -> Outcome<()> {
         .map_err(|_| "a floor's signature does not match".into())
 }
 
-struct Line<'a> {
-    what: &'a str,
-    figure: f64,
-    unit: &'a str,
-    floor: f64,
-    floor_what: &'a str,
-    goal: &'a str,
-    met: bool,
-    baseline: &'a str,
-}
-
-impl Line<'_> {
-    fn print(&self) {
-        let cut = |n: f64| (n * 1000.0).round() / 1000.0;
-        let ratio = if self.floor > 0.0 { cut(self.figure / self.floor) } else { 0.0 };
-        println!(
-            "{}",
-            serde_json::json!({
-                "what": self.what, "figure": cut(self.figure), "unit": self.unit, "floor": cut(self.floor),
-                "floor_what": self.floor_what, "ratio": ratio, "goal": self.goal, "met": self.met,
-                "baseline": self.baseline,
-            })
-        );
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn measure(library: &Path) -> Outcome<()> {
     let library = library.to_str().ok_or("the library's path is not UTF-8")?;
     let world = World::new(1000)?;
@@ -330,7 +300,7 @@ fn measure(library: &Path) -> Outcome<()> {
     let [status, empty] = world.child(&["child-status", library])?[..] else {
         return Err("no figures".into());
     };
-    Line {
+    Row {
         what: "status through the C ABI",
         figure: status,
         unit: "ns",
@@ -342,7 +312,7 @@ fn measure(library: &Path) -> Outcome<()> {
     }
     .print();
     if let Some(calls) = system_calls(&world, library)? {
-        Line {
+        Row {
             what: "system calls in 1,000,000 status calls",
             figure: calls,
             unit: "calls",
@@ -360,12 +330,12 @@ fn measure(library: &Path) -> Outcome<()> {
         let samples = (0..runs)
             .map(|_| world.child(&["child-open", library, &home, &count.to_string()]))
             .collect::<Outcome<Vec<_>>>()?;
-        let all = median(samples.iter().map(|s| s[1]).collect());
-        let floor = median(samples.iter().map(|s| s[2]).collect());
+        let all = median(samples.iter().map(|s| s[1]));
+        let floor = median(samples.iter().map(|s| s[2]));
         // One keyset check a vendor comes on top, as the goal says; it weighs as one more verification.
         #[expect(clippy::cast_precision_loss, reason = "a thousand fits")]
         let with_keyset = floor * (count as f64 + 1.0) / count as f64;
-        Line {
+        Row {
             what: &format!("{count} products opened in one process, and one keyset check"),
             figure: all,
             unit: "µs",
@@ -385,7 +355,7 @@ fn measure(library: &Path) -> Outcome<()> {
         floors.push(world.child(&["child-floor", &home])?[0]);
     }
     let (first, floor) = (median(opened), median(floors));
-    Line {
+    Row {
         what: "first open in a fresh process",
         figure: first,
         unit: "µs",

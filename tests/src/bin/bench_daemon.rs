@@ -1,9 +1,9 @@
 //! The daemon as a resident: start to first answer, memory before and after network use, wake-ups while idle.
 //!
-//! `bench_daemon [--idle SECONDS] [--clavigerd PATH]`; prints JSON lines. The floor of starting is a process that does
-//! nothing (`true`), measured in the same run.
+//! `bench_daemon [--idle SECONDS] [--clavigerd PATH]`; prints JSON lines. The floors are measured in the same run: a
+//! process that does nothing (`true`), and this very program as a bare tokio runtime with a Unix socket. The activation
+//! goes over TLS to a release server, with the system's authorities and one more trusted, as on a customer's machine.
 #![expect(clippy::unwrap_used, reason = "a bench program that cannot measure ends with the reason")]
-#![expect(clippy::print_stdout, reason = "its lines are its result")]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,9 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use claviger_tests::bench::{self, Row, Server, median};
+use claviger_tests::proxy::Proxy;
+use claviger_tests::tls::{Authority, Flaw};
 use serde_json::{Value, json};
 
 const RUNS: usize = 21;
+/// Where Linux distributions keep the authorities that a machine trusts.
+const SYSTEM_AUTHORITIES: [&str; 2] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 fn main() {
     let mut idle = 60;
@@ -23,123 +29,190 @@ fn main() {
         match argument.as_str() {
             "--idle" => idle = arguments.next().and_then(|s| s.parse().ok()).unwrap_or(idle),
             "--clavigerd" => program = arguments.next().map(PathBuf::from),
+            "bare" => return bare(Path::new(&arguments.next().unwrap())),
             _ => {}
         }
     }
-    let beside = std::env::current_exe().unwrap().with_file_name("clavigerd");
-    let program = program.unwrap_or(beside);
+    let program = program.unwrap_or_else(|| bench::home().join("clavigerd"));
     let home = tempfile::tempdir().unwrap();
+    let authorities = home.path().join("authorities.pem");
+    let authority = Authority::new();
+    let system = SYSTEM_AUTHORITIES.iter().find_map(|file| std::fs::read_to_string(file).ok());
+    std::fs::write(&authorities, system.unwrap_or_default() + &authority.pem).unwrap();
+    let bare = Floor::measure(home.path());
+    starting(&program, home.path(), &authorities, &bare);
 
-    let floor = median((0..RUNS).map(|_| {
-        let began = Instant::now();
-        Command::new("true").status().unwrap();
-        began.elapsed().as_secs_f64() * 1000.0
-    }));
+    let mut daemon = spawn(&program, home.path(), &authorities);
+    let mut client = connect(&socket(home.path()));
+    call(&mut client, "GetStatus", &json!({}));
+    let resident = status(&daemon, "VmRSS:");
+    Row {
+        what: "daemon: resident before any network use",
+        figure: mib(resident),
+        unit: "MiB",
+        floor: mib(bare.resident),
+        floor_what: "bare tokio and a Unix socket",
+        goal: "≤ 6 MiB",
+        met: resident <= 6 * 1024,
+        baseline: "keygen-relay 13.3 MB",
+    }
+    .print();
+
+    let front = Proxy::start(Some(authority.server(Flaw::None)));
+    let (server, licenses) = Server::start(1, &format!("https://localhost:{}", front.address.port()));
+    front.set_upstream(Some(server.address));
+    let profile = std::fs::read_to_string(server.profile()).unwrap();
+    good(&call(&mut client, "AddVendor", &json!({"profile": profile})));
+    let (serial, code) = &licenses[0];
+    let began = Instant::now();
+    good(&call(&mut client, "Activate", &json!({"serial": serial, "unlock_code": code.reveal()})));
+    Row {
+        what: "daemon: one activation over TLS, server and first connection included",
+        figure: began.elapsed().as_secs_f64() * 1000.0,
+        unit: "ms",
+        floor: 0.0,
+        floor_what: "",
+        goal: "none",
+        met: true,
+        baseline: "",
+    }
+    .print();
+    drop(client);
+    resting(&daemon, idle, &bare);
+    end(&mut daemon);
+}
+
+/// From the start of a process to its first answer.
+fn starting(program: &Path, home: &Path, authorities: &Path, bare: &Floor) {
     let start = median((0..RUNS).map(|_| {
         let began = Instant::now();
-        let mut daemon = spawn(&program, home.path());
-        let mut client = connect(home.path());
+        let mut daemon = spawn(program, home, authorities);
+        let mut client = connect(&socket(home));
         call(&mut client, "GetStatus", &json!({}));
         let took = began.elapsed().as_secs_f64() * 1000.0;
         end(&mut daemon);
         took
     }));
-    line(
-        "daemon: start to first answer",
-        start,
-        "ms",
-        floor,
-        "a process that does nothing",
-        "≤ 5 ms",
-        start <= 5.0,
-        "keygen-relay 4.9 ms",
-    );
-
-    let mut daemon = spawn(&program, home.path());
-    let mut client = connect(home.path());
-    call(&mut client, "GetStatus", &json!({}));
-    let resident = status(&daemon, "VmRSS:");
-    line(
-        "daemon: resident before any network use",
-        mib(resident),
-        "MiB",
-        2.5,
-        "tokio and a socket",
-        "≤ 6 MiB",
-        resident <= 6 * 1024,
-        "keygen-relay 13.3 MB",
-    );
-
-    if let Some((profile, serial, code)) = claviger_license() {
-        call(&mut client, "AddVendor", &json!({"profile": profile}));
-        let began = Instant::now();
-        let reply = call(&mut client, "Activate", &json!({"serial": serial, "unlock_code": code}));
-        assert!(reply["error"].is_null(), "{reply}");
-        line(
-            "daemon: one activation, client included",
-            began.elapsed().as_secs_f64() * 1000.0,
-            "ms",
-            0.0,
-            "none",
-            "none",
-            true,
-            "none",
-        );
+    Row {
+        what: "daemon: start to first answer",
+        figure: start,
+        unit: "ms",
+        floor: bare.start,
+        floor_what: "bare tokio and a Unix socket",
+        goal: "≤ 5 ms",
+        met: start <= 5.0,
+        baseline: "keygen-relay 4.9 ms",
     }
-    drop(client);
+    .print();
+}
+
+/// What a daemon keeps, and how often it wakes, when nobody asks it anything after an activation.
+fn resting(daemon: &Child, idle: u64, bare: &Floor) {
     wait(Duration::from_secs(2));
-    let before = status(&daemon, "voluntary_ctxt_switches:");
+    let before = wake_ups(daemon);
     wait(Duration::from_secs(idle));
-    let woken = status(&daemon, "voluntary_ctxt_switches:") - before;
-    let private = private(&daemon);
-    line(
-        &format!("daemon: private memory after {idle} idle seconds"),
-        mib(private),
-        "MiB",
-        2.5,
-        "tokio and a socket",
-        "≤ 6 MiB",
-        private <= 6 * 1024,
-        "keygen-relay 13.3 MB",
-    );
+    let woken = wake_ups(daemon) - before;
+    let private = private(daemon);
+    Row {
+        what: &format!("daemon: private memory {idle} s after an activation"),
+        figure: mib(private),
+        unit: "MiB",
+        floor: mib(bare.private),
+        floor_what: "bare tokio and a Unix socket",
+        goal: "≤ 6 MiB",
+        met: private <= 6 * 1024,
+        baseline: "keygen-relay 13.3 MB",
+    }
+    .print();
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
-    line(
-        &format!("daemon: wake-ups in {idle} idle seconds"),
-        woken as f64,
-        "count",
-        0.0,
-        "none",
-        "0",
-        woken == 0,
-        "none",
-    );
-    end(&mut daemon);
+    Row {
+        what: &format!("daemon: wake-ups of all its threads in {idle} idle seconds"),
+        figure: woken as f64,
+        unit: "",
+        floor: 0.0,
+        floor_what: "",
+        goal: "0",
+        met: woken == 0,
+        baseline: "",
+    }
+    .print();
 }
 
-/// A license of a server that the caller runs: profile file, serial number and unlock code, from the environment of
-/// `cargo xtask bench`. Without one, memory is measured without an activation.
-fn claviger_license() -> Option<(String, String, String)> {
-    let profile = std::fs::read_to_string(std::env::var_os("BENCH_PROFILE")?).unwrap();
-    Some((profile, std::env::var("BENCH_SERIAL").ok()?, std::env::var("BENCH_UNLOCK_CODE").ok()?))
+/// What a process costs that has a runtime and a socket and does nothing else.
+struct Floor {
+    /// Milliseconds to its first answer.
+    start: f64,
+    /// KiB.
+    resident: u64,
+    /// KiB.
+    private: u64,
 }
 
-fn spawn(program: &Path, home: &Path) -> Child {
-    let _ = std::fs::remove_file(home.join("run/daemon.sock"));
+impl Floor {
+    fn measure(home: &Path) -> Self {
+        let socket = home.join("bare.sock");
+        let answered = || {
+            let _ = std::fs::remove_file(&socket);
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            let process = command.arg("bare").arg(&socket).spawn().unwrap();
+            let mut client = connect(&socket);
+            client.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            process
+        };
+        let start = median((0..RUNS).map(|_| {
+            let began = Instant::now();
+            let mut process = answered();
+            let took = began.elapsed().as_secs_f64() * 1000.0;
+            end(&mut process);
+            took
+        }));
+        let mut process = answered();
+        let (resident, private) = (status(&process, "VmRSS:"), private(&process));
+        end(&mut process);
+        Self { start, resident, private }
+    }
+}
+
+/// The process of [`Floor`]: answers each byte with itself, until it is ended.
+fn bare(socket: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut byte = [0];
+            while stream.readable().await.is_ok() {
+                match stream.try_read(&mut byte) {
+                    Ok(1) => drop(stream.try_write(&byte)),
+                    Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                    _ => break,
+                }
+            }
+        }
+    });
+}
+
+fn socket(home: &Path) -> PathBuf {
+    home.join("run/daemon.sock")
+}
+
+fn spawn(program: &Path, home: &Path, authorities: &Path) -> Child {
+    let _ = std::fs::remove_file(socket(home));
     Command::new(program)
         .env("CLAVIGER_HOME", home)
         .env("CLAVIGER_LOG", "error")
+        .env("SSL_CERT_FILE", authorities)
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }
 
-fn connect(home: &Path) -> UnixStream {
-    let path = home.join("run/daemon.sock");
+fn connect(path: &Path) -> UnixStream {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
-        match UnixStream::connect(&path) {
+        match UnixStream::connect(path) {
             Ok(stream) => return stream,
-            Err(e) if Instant::now() > until => panic!("the daemon does not listen: {e}"),
+            Err(e) if Instant::now() > until => panic!("nobody listens at {}: {e}", path.display()),
             Err(_) => wait(Duration::from_micros(50)),
         }
     }
@@ -164,15 +237,29 @@ fn call(client: &mut UnixStream, method: &str, parameters: &Value) -> Value {
     serde_json::from_slice(&reply).unwrap()
 }
 
+fn good(reply: &Value) {
+    assert!(reply["error"].is_null(), "{reply}");
+}
+
 fn end(daemon: &mut Child) {
     let pid = rustix::process::Pid::from_child(daemon);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     daemon.wait().unwrap();
 }
 
+/// How often the threads of a process gave the processor up of themselves.
+fn wake_ups(daemon: &Child) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap().flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    texts.map(|text| number(&text, "voluntary_ctxt_switches:")).sum()
+}
+
 /// A number of `/proc/PID/status`.
 fn status(daemon: &Child, name: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    number(&std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap(), name)
+}
+
+fn number(text: &str, name: &str) -> u64 {
     let line = text.lines().find(|l| l.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
@@ -187,32 +274,4 @@ fn private(daemon: &Child) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "memory of one process")]
 fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut all: Vec<f64> = values.collect();
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
-#[expect(clippy::too_many_arguments, reason = "the columns of the table")]
-fn line(
-    what: &str,
-    figure: f64,
-    unit: &str,
-    floor: f64,
-    floor_what: &str,
-    goal: &str,
-    met: bool,
-    baseline: &str,
-) {
-    let ratio = if floor > 0.0 { figure / floor } else { 0.0 };
-    let round = |x: f64| (x * 100.0).round() / 100.0;
-    println!(
-        "{}",
-        json!({
-            "what": what, "figure": round(figure), "unit": unit, "floor": round(floor), "floor_what": floor_what,
-            "ratio": round(ratio), "goal": goal, "met": met, "baseline": baseline,
-        })
-    );
 }

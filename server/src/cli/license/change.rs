@@ -5,7 +5,7 @@ use claviger_protocol::unlock::UnlockCode;
 use ring::rand::SystemRandom;
 
 use crate::cli::common::Shop;
-use crate::cli::{Failure, FailureKind, Output};
+use crate::cli::{Failure, FailureKind, Output, counted};
 use crate::engine::model::LicenseState;
 use crate::licensing;
 use crate::storage::admin::LicenseChange;
@@ -53,7 +53,8 @@ pub(super) async fn transfer(shop: &Shop, serial: &str, output: Output) -> Resul
         licensing::transfer(shop.store.as_ref(), &shop.profile, &serial, &code, SystemClock.now()).await?;
     output.say(format!("Serial number    {serial}\nNew unlock code  {}", code.reveal()));
     output.say(format!(
-        "{ended} activations ended; the old code is worth nothing any more. Note the new one now: it is not stored."
+        "{} ended; the old code is worth nothing any more. Note the new one now: it is not stored.",
+        counted(ended, "activation")
     ));
     output.result(&serde_json::json!({ "serial": serial, "unlock_code": code.reveal(), "ended": ended }));
     Ok(())

@@ -1,40 +1,21 @@
 //! `claviger-server license import`: a shop's existing serial numbers, all of them or none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use claviger_protocol::clock::{Clock as _, Date, SystemClock};
+use claviger_protocol::clock::{Clock as _, SystemClock};
 
-use super::issue::Kind;
+use super::terms::TermsArgs;
 use crate::cli::common::Shop;
-use crate::cli::{Failure, FailureKind, Output};
-use crate::licensing::{Import, ImportRow, IssueOrder, find_product};
+use crate::cli::{Failure, FailureKind, Output, counted};
+use crate::licensing::{Import, ImportRow, RowError, find_product};
 
 /// Import serial numbers from a CSV file with the columns serial, unlock_code (optional) and order_id (optional).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The file; its first line names the columns.
     file: PathBuf,
-    /// The product or bundle: its id, or a unique ending of it.
-    #[arg(long)]
-    product: String,
-    /// How long the licenses last.
-    #[arg(long, default_value = "perpetual")]
-    kind: Kind,
-    /// On how many machines each license may be active.
-    #[arg(long, default_value_t = 1)]
-    seats: u32,
-    /// Perpetual: the last release date covered; without it all releases are.
-    #[arg(long, value_name = "DATE")]
-    updates_until: Option<Date>,
-    /// Subscription: the last day that is paid for.
-    #[arg(long, value_name = "DATE")]
-    paid_through: Option<Date>,
-    /// Trial: days from the first activation.
-    #[arg(long, value_name = "DAYS")]
-    trial_days: Option<u32>,
-    /// A feature that the licenses open; give it once for each.
-    #[arg(long = "entitlement", value_name = "NAME")]
-    entitlements: Vec<String>,
+    #[command(flatten)]
+    terms: TermsArgs,
     /// Check everything and import nothing.
     #[arg(long)]
     dry_run: bool,
@@ -44,95 +25,202 @@ pub(super) struct Args {
 const TOLD: usize = 20;
 
 pub(super) async fn run(shop: &Shop, args: &Args, output: Output) -> Result<(), Failure> {
-    let order = IssueOrder {
-        product: args.product.clone(),
-        kind: args.kind.into(),
-        seats: args.seats,
-        updates_until: args.updates_until,
-        paid_through: args.paid_through,
-        grace_days: None,
-        trial_days: args.trial_days,
-        entitlements: args.entitlements.clone(),
-        replacement_budget: None,
-        order_id: None,
-        count: 1,
-    };
-    let product = find_product(shop.store.as_ref(), &args.product).await?;
-    let terms = order.terms(product)?;
-    let rows = read(args)?;
-    if rows.is_empty() {
+    let product = find_product(shop.store.as_ref(), &args.terms.product).await?;
+    let terms = args.terms.order(None, 1).terms(product)?;
+    let bytes = std::fs::read(&args.file).map_err(|e| {
+        let kind = match e.kind() {
+            std::io::ErrorKind::NotFound => FailureKind::NotFound,
+            _ => FailureKind::Environment,
+        };
+        Failure::new(kind, format!("could not read {}: {e}", args.file.display()))
+    })?;
+    let (rows, mut errors) = read(&args.file, &bytes)?;
+    let count = rows.len() + errors.len();
+    if count == 0 {
         return Err(Failure::new(FailureKind::BadInput, format!("{} has no rows", args.file.display())));
     }
     let import = match Import::check(shop.store.as_ref(), &shop.profile, &terms, &rows).await? {
-        Ok(import) => import,
-        Err(errors) => {
-            for error in errors.iter().take(TOLD) {
-                output.warn(format!("line {}: {}", error.line, error.error));
-            }
-            if errors.len() > TOLD {
-                output.warn(format!("… and {} more", errors.len() - TOLD));
-            }
-            let message = format!("{} of {} lines are wrong; nothing was imported", errors.len(), rows.len());
-            return Err(Failure::new(FailureKind::BadInput, message));
+        Ok(import) if errors.is_empty() => import,
+        Ok(_) => return Err(refused(&errors, count, output)),
+        Err(more) => {
+            errors.extend(more);
+            errors.sort_by_key(|e| e.line);
+            return Err(refused(&errors, count, output));
         }
     };
     if import.guessable > 0 {
         output.warn(format!(
-            "warning: {} licenses have no unlock code or one under 12 characters: whoever guesses it can use a seat",
-            import.guessable
+            "warning: {} no unlock code or one under 12 characters: whoever guesses it can use a seat",
+            if import.guessable == 1 {
+                "1 license has".to_owned()
+            } else {
+                format!("{} licenses have", import.guessable)
+            }
         ));
     }
     if args.dry_run {
-        output.say(format!("{} licenses can be imported.", import.len()));
+        output.say(format!("{} can be imported.", counted(import.len(), "license")));
         output.result(&serde_json::json!({ "importable": import.len() }));
         return Ok(());
     }
     let count = import.store(shop.store.as_ref(), SystemClock.now()).await?;
-    output.say(format!("Imported {count} licenses."));
+    output.say(format!("Imported {}.", counted(count, "license")));
     output.result(&serde_json::json!({ "imported": count }));
     Ok(())
 }
 
-fn read(args: &Args) -> Result<Vec<(u64, ImportRow)>, Failure> {
-    let bad = |e: csv::Error| {
-        let line = e.position().map_or(String::new(), |p| format!("line {}: ", p.line()));
-        Failure::new(FailureKind::BadInput, format!("{}: {line}{e}", args.file.display()))
-    };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&args.file).map_err(bad)?;
-    let headers = reader.headers().map_err(bad)?.clone();
-    // Spreadsheets like to put a byte order mark first.
-    let names: Vec<&str> = headers.iter().map(|h| h.trim_start_matches('\u{feff}')).collect();
-    let known = ["serial", "unlock_code", "order_id"];
-    if let Some(strange) = names.iter().find(|n| !known.contains(n)) {
-        return Err(Failure::new(
-            FailureKind::BadInput,
-            format!("{}: the column “{strange}” is not known", args.file.display()),
-        )
-        .hint(
-            "the first line must name the columns: serial, and if you have them unlock_code and order_id",
-        ));
+fn refused(errors: &[RowError], rows: usize, output: Output) -> Failure {
+    for error in errors.iter().take(TOLD) {
+        output.warn(format!("line {}: {}", error.line, error.error));
     }
-    let column = |name: &str| names.iter().position(|n| *n == name);
-    let Some(serial) = column("serial") else {
-        return Err(Failure::new(
-            FailureKind::BadInput,
-            format!("{}: there is no column “serial”", args.file.display()),
-        ));
-    };
-    let (code, order) = (column("unlock_code"), column("order_id"));
-    let mut rows = Vec::new();
+    if errors.len() > TOLD {
+        output.warn(format!("… and {} more", errors.len() - TOLD));
+    }
+    let are = if errors.len() == 1 { "is" } else { "are" };
+    let message = format!("{} of {} {are} wrong; nothing was imported", errors.len(), counted(rows, "row"));
+    Failure::new(FailureKind::BadInput, message).hint("mend the lines named above and import the file again")
+}
+
+/// The rows of a file, and those that are none, each with its line.
+type Rows = (Vec<(u64, ImportRow)>, Vec<RowError>);
+
+fn read(file: &Path, bytes: &[u8]) -> Result<Rows, Failure> {
+    let bad = |why: &str| Failure::new(FailureKind::BadInput, format!("{}: {why}", file.display()));
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(bad("it is in UTF-16").hint("save it as “CSV UTF-8”"));
+    }
+    // Spreadsheets like to put a byte order mark first.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(bytes);
+    let headers = reader.headers().map_err(|e| bad(&e.to_string()))?.clone();
+    let columns = Columns::find(&headers).map_err(|(why, hint)| bad(&why).hint(hint))?;
+    let mut lines = Lines { bytes, at: 0, line: 1 };
+    let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for record in reader.into_records() {
-        let record = record.map_err(bad)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                let line = error.position().map_or(0, |p| lines.of(p.byte()));
+                let error = match error.kind() {
+                    csv::ErrorKind::Utf8 { .. } => "it is not in UTF-8".to_owned(),
+                    _ => error.to_string(),
+                };
+                wrong.push(RowError { line, error });
+                continue;
+            }
+        };
+        let line = record.position().map_or(0, |p| lines.of(p.byte()));
+        if record.len() != headers.len() {
+            let error = format!(
+                "it has {}, and the first line names {}",
+                counted(record.len(), "column"),
+                headers.len()
+            );
+            wrong.push(RowError { line, error });
+            continue;
+        }
         let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(str::to_owned);
         rows.push((
             line,
             ImportRow {
-                serial: field(Some(serial)).unwrap_or_default(),
-                unlock_code: field(code),
-                order_id: field(order),
+                serial: field(Some(columns.serial)).unwrap_or_default(),
+                unlock_code: field(columns.code),
+                order_id: field(columns.order),
             },
         ));
     }
-    Ok(rows)
+    Ok((rows, wrong))
+}
+
+/// Where which column is.
+struct Columns {
+    serial: usize,
+    code: Option<usize>,
+    order: Option<usize>,
+}
+
+impl Columns {
+    /// Finds them by name, in whatever case. `Err`: what is wrong, and what to do.
+    fn find(headers: &csv::StringRecord) -> Result<Self, (String, &'static str)> {
+        const NAMES: &str =
+            "the first line must name the columns: serial, and if you have them unlock_code and order_id";
+        let names: Vec<String> = headers.iter().map(str::to_lowercase).collect();
+        if let [one] = &names[..]
+            && let Some(separator) = [';', '\t'].into_iter().find(|s| one.contains(*s))
+        {
+            let word = if separator == ';' { "semicolons" } else { "tabs" };
+            let hint = "save the file with commas between the columns";
+            return Err((format!("its columns are separated by {word}"), hint));
+        }
+        let known = ["serial", "unlock_code", "order_id"];
+        if let Some(strange) = names.iter().find(|n| !known.contains(&n.as_str())) {
+            return Err((format!("the column “{strange}” is not known"), NAMES));
+        }
+        let column = |name: &str| names.iter().position(|n| n == name);
+        let serial = column("serial").ok_or_else(|| ("there is no column “serial”".to_owned(), NAMES))?;
+        Ok(Self { serial, code: column("unlock_code"), order: column("order_id") })
+    }
+}
+
+/// Counts lines as an editor does, whatever ends them; the reader of records does not see those that are empty.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that begins at `byte`, or after the line ends there. Records come in order.
+    fn of(&mut self, byte: u64) -> u64 {
+        let start = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(this) = self.bytes.get(self.at) {
+            let ends = match this {
+                b'\n' => true,
+                b'\r' => self.bytes.get(self.at + 1) != Some(&b'\n'),
+                _ if self.at >= start => break,
+                _ => false,
+            };
+            self.line += u64::from(ends);
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> (Vec<u64>, Vec<u64>) {
+        let (rows, wrong) = read(Path::new("x.csv"), text.as_bytes()).unwrap();
+        (rows.iter().map(|r| r.0).collect(), wrong.iter().map(|w| w.line).collect())
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_does() {
+        let text = "Serial,ORDER_ID\na,1\nb\n\n\"c\nc\",2\nd,3,4\ne,5\n";
+        let told = (vec![2, 5, 8], vec![3, 7]);
+        assert_eq!(lines(text), told);
+        assert_eq!(lines(&text.replace('\n', "\r\n")), told);
+        assert_eq!(lines(&format!("\u{feff}{text}")), told);
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_told_with_its_line() {
+        let (rows, wrong) = read(Path::new("x.csv"), b"serial\r\na\r\nb\xff\r\nc\r\n").unwrap();
+        assert_eq!((rows.len(), wrong[0].line), (2, 3));
+        assert!(wrong[0].error.contains("UTF-8"));
+    }
+
+    #[test]
+    fn other_separators_and_encodings_get_a_hint() {
+        for (bytes, word) in [
+            (&b"serial;unlock_code\na;b\n"[..], "semicolons"),
+            (b"\xff\xfes\0", "UTF-16"),
+            (b"name\n", "name"),
+        ] {
+            let failure = read(Path::new("x.csv"), bytes).unwrap_err();
+            assert!(failure.to_string().contains(word), "{failure}");
+        }
+    }
 }

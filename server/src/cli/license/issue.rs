@@ -3,15 +3,16 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use claviger_protocol::clock::{Clock as _, Date, SystemClock};
-use claviger_protocol::documents::LicenseKind;
+use claviger_protocol::clock::{Clock as _, SystemClock};
+use claviger_protocol::serial::Serial;
 use indicatif::{ProgressBar, ProgressStyle};
 use ring::rand::SystemRandom;
 
+use super::terms::TermsArgs;
 use crate::cli::common::Shop;
-use crate::cli::{Failure, FailureKind, Output};
+use crate::cli::{Failure, FailureKind, Output, counted};
 use crate::keys::durable;
-use crate::licensing::{Batch, Fresh, IssueOrder, IssueOutcome, find_product};
+use crate::licensing::{Batch, Fresh, IssueOutcome, find_product};
 
 /// From this many on, a progress bar is shown.
 const MANY: u32 = 1_000;
@@ -19,34 +20,9 @@ const MANY: u32 = 1_000;
 /// Issue licenses.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The product or bundle: its id, or a unique ending of it.
-    #[arg(long)]
-    product: String,
-    /// How long it lasts.
-    #[arg(long, default_value = "perpetual")]
-    kind: Kind,
-    /// On how many machines each license may be active.
-    #[arg(long, default_value_t = 1)]
-    seats: u32,
-    /// Perpetual: the last release date covered; without it all releases are.
-    #[arg(long, value_name = "DATE")]
-    updates_until: Option<Date>,
-    /// Subscription: the last day that is paid for.
-    #[arg(long, value_name = "DATE")]
-    paid_through: Option<Date>,
-    /// Subscription: days of use after that [default: 14].
-    #[arg(long, value_name = "DAYS")]
-    grace_days: Option<u32>,
-    /// Trial: days from the first activation.
-    #[arg(long, value_name = "DAYS")]
-    trial_days: Option<u32>,
-    /// A feature that the license opens, in your own words; give it once for each.
-    #[arg(long = "entitlement", value_name = "NAME")]
-    entitlements: Vec<String>,
-    /// Lost machines that may be replaced in a year [default: 6].
-    #[arg(long, value_name = "N")]
-    replacements: Option<u32>,
-    /// The shop's order: giving the same again issues nothing again.
+    #[command(flatten)]
+    terms: TermsArgs,
+    /// The shop's order: giving the same again issues nothing again, and tells the serial numbers.
     #[arg(long, value_name = "ID")]
     order_id: Option<String>,
     /// How many licenses.
@@ -57,41 +33,8 @@ pub(super) struct Args {
     csv: Option<PathBuf>,
 }
 
-/// A kind of license as it is typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(in crate::cli) enum Kind {
-    /// For ever.
-    Perpetual,
-    /// While it is paid for.
-    Subscription,
-    /// For some days.
-    Trial,
-}
-
-impl From<Kind> for LicenseKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Perpetual => Self::Perpetual,
-            Kind::Subscription => Self::Subscription,
-            Kind::Trial => Self::Trial,
-        }
-    }
-}
-
 pub(super) async fn run(shop: &Shop, args: &Args, output: Output) -> Result<(), Failure> {
-    let order = IssueOrder {
-        product: args.product.clone(),
-        kind: args.kind.into(),
-        seats: args.seats,
-        updates_until: args.updates_until,
-        paid_through: args.paid_through,
-        grace_days: args.grace_days,
-        trial_days: args.trial_days,
-        entitlements: args.entitlements.clone(),
-        replacement_budget: args.replacements,
-        order_id: args.order_id.clone(),
-        count: args.count,
-    };
+    let order = args.terms.order(args.order_id.clone(), args.count);
     let product = find_product(shop.store.as_ref(), &order.product).await?;
     if let Some(path) = &args.csv
         && path.exists()
@@ -102,32 +45,62 @@ pub(super) async fn run(shop: &Shop, args: &Args, output: Output) -> Result<(), 
     let bar = bar(order.count);
     let batch = Batch::draw(&shop.profile, &order, product, &SystemRandom::new(), || bar.inc(1))?;
     // The codes reach the disk before the licenses exist: a full disk must not leave licenses that nobody can unlock.
-    let written = args.csv.as_deref().map(|path| Written::write(path, &batch.fresh)).transpose()?;
+    let rows = || batch.fresh.iter().map(|one| [one.serial.as_str(), one.code.reveal()]);
+    let written = args.csv.as_deref().map(|path| Written::write(path, rows())).transpose()?;
     bar.set_message("storing");
     let outcome = batch.store(shop.store.as_ref(), SystemClock.now()).await;
     bar.finish_and_clear();
     match outcome? {
         IssueOutcome::Fresh(fresh) => match written {
-            Some(written) => written.keep(fresh.len(), output),
+            Some(written) => {
+                written.keep()?;
+                output.say(format!(
+                    "Issued {}; serial numbers and unlock codes are in {}.",
+                    counted(fresh.len(), "license"),
+                    path_of(args)
+                ));
+                output.result(&serde_json::json!({ "issued": fresh.len(), "csv": args.csv }));
+                Ok(())
+            }
             None => {
                 print(&fresh, output);
                 Ok(())
             }
         },
         IssueOutcome::Before(serials) => {
-            output.say("This order was issued before. Its unlock codes were shown then, and only then:");
-            for serial in &serials {
-                output.say(format!("  {serial}"));
-                output.result(
-                    &serde_json::json!({ "serial": serial, "unlock_code": null, "issued_before": true }),
-                );
-            }
-            output.say("`claviger-server license transfer SERIAL` makes a new code and ends the old one.");
-            Ok(())
+            // The codes that were drawn for nothing go first: both files wait under the same temporary name.
+            drop(written);
+            before(&serials, args, output)
         }
     }
 }
 
+fn path_of(args: &Args) -> std::path::Display<'_> {
+    args.csv.as_deref().unwrap_or_else(|| Path::new("")).display()
+}
+
+/// Tells the serial numbers of an order that was issued before.
+fn before(serials: &[Serial], args: &Args, output: Output) -> Result<(), Failure> {
+    const NEW_CODE: &str = "`claviger-server license transfer SERIAL` makes a new code and ends the old one.";
+    if let Some(path) = &args.csv {
+        Written::write(path, serials.iter().map(|serial| [serial.as_str(), ""]))?.keep()?;
+        output.say(format!(
+            "This order was issued before: its {} in {}, without unlock codes. Those were shown then, and only then.",
+            if serials.len() == 1 { "serial number is".to_owned() } else { format!("{} serial numbers are", serials.len()) },
+            path.display()
+        ));
+        output.say(NEW_CODE);
+        output.result(&serde_json::json!({ "issued": 0, "issued_before": serials.len(), "csv": path }));
+        return Ok(());
+    }
+    output.say("This order was issued before. Its unlock codes were shown then, and only then:");
+    for serial in serials {
+        output.say(format!("  {serial}"));
+        output.result(&serde_json::json!({ "serial": serial, "unlock_code": null, "issued_before": true }));
+    }
+    output.say(NEW_CODE);
+    Ok(())
+}
 fn bar(count: u32) -> ProgressBar {
     if count < MANY {
         return ProgressBar::hidden();
@@ -155,7 +128,7 @@ struct Written {
 }
 
 impl Written {
-    fn write(path: &Path, fresh: &[Fresh]) -> Result<Self, Failure> {
+    fn write<'a>(path: &Path, rows: impl Iterator<Item = [&'a str; 2]>) -> Result<Self, Failure> {
         let failed = |e: &dyn std::error::Error| {
             Failure::new(FailureKind::Environment, format!("could not write {}: {e}", path.display()))
         };
@@ -164,8 +137,8 @@ impl Written {
         let written = Self { temporary, path: path.to_owned(), kept: false };
         let mut csv = csv::Writer::from_writer(std::io::BufWriter::new(file));
         csv.write_record(["serial", "unlock_code"]).map_err(|e| failed(&e))?;
-        for one in fresh {
-            csv.write_record([one.serial.as_str(), one.code.reveal()]).map_err(|e| failed(&e))?;
+        for row in rows {
+            csv.write_record(row).map_err(|e| failed(&e))?;
         }
         let mut buffer = csv.into_inner().map_err(|e| failed(&e))?;
         buffer.flush().map_err(|e| failed(&e))?;
@@ -173,7 +146,7 @@ impl Written {
         Ok(written)
     }
 
-    fn keep(mut self, count: usize, output: Output) -> Result<(), Failure> {
+    fn keep(mut self) -> Result<(), Failure> {
         self.kept = true;
         // A hard link never replaces a file that appeared meanwhile, and leaves the codes where they are if it fails.
         let named =
@@ -183,11 +156,6 @@ impl Written {
                 .hint(format!("the licenses are issued; their codes are in {}", self.temporary.display()))
         })?;
         let _ = std::fs::remove_file(&self.temporary);
-        output.say(format!(
-            "Issued {count} licenses; serial numbers and unlock codes are in {}.",
-            self.path.display()
-        ));
-        output.result(&serde_json::json!({ "issued": count, "csv": self.path }));
         Ok(())
     }
 }

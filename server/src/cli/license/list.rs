@@ -1,7 +1,7 @@
 //! `claviger-server license list|show`.
 
 use crate::cli::common::Shop;
-use crate::cli::{Failure, FailureKind, Output};
+use crate::cli::{Failure, FailureKind, Output, counted};
 use crate::engine::model::LicenseState;
 use crate::licensing::find_product;
 use crate::storage::admin::{ActivationFilter, LicenseFilter};
@@ -99,16 +99,16 @@ fn line(view: &LicenseView) -> String {
         (Some(date), ..) => format!(", updates until {date}"),
         (_, Some(date), ..) => format!(", paid through {date}"),
         (_, _, Some(end), _) => format!(", ends {}", end.date()),
-        (_, _, _, Some(days)) => format!(", {days} days from its first activation"),
+        (_, _, _, Some(days)) => format!(", {} from its first activation", counted(days, "day")),
         _ => String::new(),
     };
     format!(
-        "{}  {}  {}{until}  {}/{} seats  {}",
+        "{}  {}  {}{until}  {}/{}  {}",
         view.serial,
         view.product,
         view.kind,
         view.seats_used,
-        view.seats,
+        counted(view.seats, "seat"),
         view.state.word()
     )
 }

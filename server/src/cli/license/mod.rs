@@ -4,6 +4,7 @@ mod change;
 mod import;
 mod issue;
 mod list;
+mod terms;
 
 use super::common::{DataArg, Shop, block_on};
 use super::{Failure, Output};

@@ -17,6 +17,22 @@ use crate::storage::admin::{
 };
 use crate::storage::{Later, StoreError};
 
+/// Reads on the reading connection.
+macro_rules! reading {
+    ($store:ident, $connection:ident, $work:block) => {
+        Box::pin(async move {
+            let mut held: Held<'_> = $store.reading().await?;
+            let done = async {
+                let $connection = held.connection()?;
+                $work
+            }
+            .await;
+            held.settle(done)
+        })
+    };
+}
+pub(super) use reading;
+
 /// Runs `work` in one transaction of the writing connection.
 macro_rules! in_transaction {
     ($store:ident, $transaction:ident, $work:block) => {
@@ -70,13 +86,12 @@ impl Admin for SqliteStore {
     }
 
     fn products(&self) -> Later<'_, Vec<Product>> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
+        reading!(self, connection, {
             let found = sqlx::query(
                 "SELECT p.id, p.name, (SELECT json_group_array(m.product ORDER BY m.position) \
                  FROM bundle_members m WHERE m.bundle = p.id) FROM products p ORDER BY p.id",
             )
-            .fetch_all(held.connection()?)
+            .fetch_all(&mut *connection)
             .await?;
             found
                 .iter()
@@ -122,27 +137,25 @@ impl Admin for SqliteStore {
     }
 
     fn existing(&self, serials: Vec<Serial>) -> Later<'_, Vec<Serial>> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
+        reading!(self, connection, {
             let found = sqlx::query(
                 "SELECT l.serial FROM json_each(?1) j CROSS JOIN licenses l ON l.serial = j.value ORDER BY j.key",
             )
             .bind(json_texts(serials.iter().map(Serial::as_str)))
-            .fetch_all(held.connection()?)
+            .fetch_all(&mut *connection)
             .await?;
             found.iter().map(serial).collect()
         })
     }
 
     fn license(&self, serial: Serial) -> Later<'_, Option<ListedLicense>> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
-            let Some(license) = find(held.connection()?, &serial).await? else { return Ok(None) };
+        reading!(self, connection, {
+            let Some(license) = find(&mut *connection, &serial).await? else { return Ok(None) };
             let row = sqlx::query(
                 "SELECT count(DISTINCT machine) FROM activations WHERE license = ? AND ended IS NULL",
             )
             .bind(license.id.0)
-            .fetch_one(held.connection()?)
+            .fetch_one(&mut *connection)
             .await?;
             let used: i64 = row.try_get(0)?;
             Ok(Some(ListedLicense { license, seats_used: u32::try_from(used).unwrap_or(u32::MAX) }))
@@ -150,8 +163,7 @@ impl Admin for SqliteStore {
     }
 
     fn licenses(&self, filter: LicenseFilter) -> Later<'_, Vec<ListedLicense>> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
+        reading!(self, connection, {
             let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(concat!(
                 "SELECT ",
                 license_columns!(),
@@ -169,7 +181,7 @@ impl Admin for SqliteStore {
                 query.push(" AND l.order_id = ").push_bind(order);
             }
             query.push(" ORDER BY l.id LIMIT ").push_bind(i64::from(filter.limit));
-            let found = query.build().fetch_all(held.connection()?).await?;
+            let found = query.build().fetch_all(&mut *connection).await?;
             found
                 .iter()
                 .map(|row| {
@@ -200,20 +212,19 @@ impl Admin for SqliteStore {
     }
 
     fn history(&self, serial: Serial) -> Later<'_, Vec<HistoryEntry>> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
-            let connection = held.connection()?;
-            // The activations' own rows are history too.
+        reading!(self, connection, {
+            // The activations' own rows are history too. Within a second: what began, what ended, what was changed.
             let found = sqlx::query(
                 "WITH l AS (SELECT id, created FROM licenses WHERE serial = ?1) \
                  SELECT at, what, activation, detail FROM ( \
-                   SELECT created AS at, 'issued' AS what, NULL AS activation, NULL AS detail, 0 AS o FROM l \
-                   UNION ALL SELECT a.created, 'activated', a.id, a.device_name, 1 FROM activations a, l \
+                   SELECT created AS at, 'issued' AS what, NULL AS activation, NULL AS detail, 0 AS o, 0 AS n FROM l \
+                   UNION ALL SELECT a.created, 'activated', a.id, a.device_name, 1, a.id FROM activations a, l \
                      WHERE a.license = l.id \
-                   UNION ALL SELECT a.ended, a.end_reason, a.id, coalesce('by ' || a.ended_by, a.device_name), 2 \
+                   UNION ALL SELECT a.ended, a.end_reason, a.id, coalesce('by ' || a.ended_by, a.device_name), 2, a.id \
                      FROM activations a, l WHERE a.license = l.id AND a.ended IS NOT NULL \
-                   UNION ALL SELECT e.at, e.what, e.activation, e.detail, 1 FROM events e, l WHERE e.license = l.id) \
-                 ORDER BY at, o",
+                   UNION ALL SELECT e.at, e.what, e.activation, e.detail, 3, e.id FROM events e, l \
+                     WHERE e.license = l.id) \
+                 ORDER BY at, o, n",
             )
             .bind(serial.as_str())
             .fetch_all(connection)
@@ -238,8 +249,7 @@ impl Admin for SqliteStore {
     }
 
     fn activations(&self, filter: ActivationFilter) -> Later<'_, Vec<ListedActivation>> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
+        reading!(self, connection, {
             let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(concat!(
                 "SELECT l.serial, l.product, ",
                 activation_columns!(),
@@ -255,7 +265,7 @@ impl Admin for SqliteStore {
                 query.push(" AND a.ended IS NULL");
             }
             query.push(" ORDER BY a.license, a.created, a.id LIMIT ").push_bind(i64::from(filter.limit));
-            let found = query.build().fetch_all(held.connection()?).await?;
+            let found = query.build().fetch_all(&mut *connection).await?;
             found
                 .iter()
                 .map(|row| {
@@ -495,10 +505,10 @@ async fn apply_change(
                 words.push(format!("updates until {until}"));
             }
             if let Some(seats) = seats {
-                words.push(format!("{seats} seats"));
+                words.push(format!("{seats} seat{}", if seats == 1 { "" } else { "s" }));
             }
             if let Some(budget) = replacement_budget {
-                words.push(format!("{budget} replacements a year"));
+                words.push(format!("{budget} replacement{} a year", if budget == 1 { "" } else { "s" }));
             }
             ("renewed", Some(words.join(", ")))
         }

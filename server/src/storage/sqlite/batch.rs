@@ -3,9 +3,9 @@
 
 use claviger_protocol::clock::Timestamp;
 use claviger_protocol::ids::{ActivationId, MachineId, Nonce};
-use claviger_protocol::keys::Sha256;
+use claviger_protocol::keys::{KeyId, Sha256};
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::rows::{
@@ -16,83 +16,90 @@ use crate::engine::model::{Activation, Device, Event, LicenseId, Replacement, en
 use crate::engine::{Answered, Touched, World};
 use crate::storage::StoreError;
 
+/// Everything that a batch reads, but for replacements, in one way to SQLite's thread and back. The last column says
+/// what a row is; licenses come before their activations. Values are bound in the order of the question marks, through
+/// all statements: the driver does not stand numbers with gaps in a later one.
+const LOAD: &str = concat!(
+    "SELECT epoch, 'meta' FROM meta; SELECT ",
+    license_columns!(),
+    ", 'license' FROM licenses l JOIN products p ON p.id = l.product WHERE l.id IN (\
+       SELECT s.id FROM json_each(?) j CROSS JOIN licenses s ON s.serial = j.value \
+       UNION SELECT a.license FROM json_each(?) j CROSS JOIN activations a ON a.id = unhex(j.value)); \
+     WITH touched AS (\
+       SELECT s.id FROM json_each(?) j CROSS JOIN licenses s ON s.serial = j.value \
+       UNION SELECT a.license FROM json_each(?) j CROSS JOIN activations a ON a.id = unhex(j.value)) SELECT ",
+    activation_columns!(),
+    ", 'activation' FROM touched t CROSS JOIN activations a ON a.license = t.id AND a.ended IS NULL \
+     UNION ALL SELECT ",
+    activation_columns!(),
+    ", 'activation' FROM json_each(?) j CROSS JOIN activations a ON a.id = unhex(j.value) AND a.ended IS NOT NULL; \
+     SELECT d.machine, d.jkt, d.first_seen, d.last_seen, 'device' FROM json_each(?) j \
+     CROSS JOIN devices d ON d.machine = unhex(j.value); \
+     SELECT r.jkt, r.nonce, r.hash, r.claims, r.activation, \
+     EXISTS (SELECT 1 FROM activations a WHERE a.id = r.activation AND a.ended IS NOT NULL), 'answer' \
+     FROM json_each(?) j CROSS JOIN requests r \
+     ON r.jkt = unhex(substr(j.value, 1, 64)) AND r.nonce = unhex(substr(j.value, 65))"
+);
+
 /// Fills `world` with what is touched.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     touched: &Touched,
     world: &mut World,
 ) -> Result<(), StoreError> {
-    let meta = sqlx::query("SELECT epoch FROM meta").fetch_one(&mut *connection).await?;
-    world.epoch = unsigned(&meta, 0, "meta")?;
-    let named = json_bytes(touched.activations.iter().map(|id| id.0));
-    let mut licenses = Vec::new();
-    if !touched.serials.is_empty() || !touched.activations.is_empty() {
-        let found = sqlx::query(concat!(
-            "SELECT ",
-            license_columns!(),
-            " FROM licenses l JOIN products p ON p.id = l.product WHERE l.id IN (\
-               SELECT s.id FROM json_each(?1) j CROSS JOIN licenses s ON s.serial = j.value \
-               UNION SELECT a.license FROM json_each(?2) j CROSS JOIN activations a ON a.id = unhex(j.value))"
-        ))
-        .bind(json_texts(touched.serials.iter().map(|s| s.as_str())))
-        .bind(&named)
+    let answered = touched.requests.iter().map(|(device, nonce)| {
+        let mut key = jkt_bytes(device);
+        key.extend_from_slice(&nonce.0);
+        key
+    });
+    let serials = json_texts(touched.serials.iter().map(|s| s.as_str()));
+    let activations = json_bytes(touched.activations.iter().map(|id| id.0));
+    let found = sqlx::query(LOAD)
+        .bind(&serials)
+        .bind(&activations)
+        .bind(&serials)
+        .bind(&activations)
+        .bind(&activations)
+        .bind(json_bytes(touched.machines.iter().map(|id| id.0)))
+        .bind(json_bytes(answered))
         .fetch_all(&mut *connection)
         .await?;
-        for row in found {
-            let found = license(&row)?;
-            licenses.push(found.id.0);
-            world.put_license(found);
+    let mut licenses = Vec::new();
+    for row in &found {
+        match row.try_get::<&str, _>(row.len().saturating_sub(1))? {
+            "meta" => world.epoch = unsigned(row, 0, "meta")?,
+            "license" => {
+                let found = license(row)?;
+                licenses.push(found.id.0);
+                world.put_license(found);
+            }
+            "activation" => world.put_activation(activation(row, 0)?),
+            "device" => world.put_device(Device {
+                machine: MachineId(array(row, 0, "devices")?),
+                jkt: jkt(row, 1, "devices")?,
+                first_seen: Timestamp(row.try_get(2)?),
+                last_seen: Timestamp(row.try_get(3)?),
+            }),
+            _ => put_answer(row, world)?,
         }
     }
-    if !licenses.is_empty() {
-        load_activations(connection, &licenses, &named, touched.replacements_since, world).await?;
+    match touched.replacements_since {
+        Some(since) if !licenses.is_empty() => load_replacements(connection, &licenses, since, world).await,
+        _ => Ok(()),
     }
-    let found = sqlx::query(
-        "SELECT d.machine, d.jkt, d.first_seen, d.last_seen FROM json_each(?1) j \
-         CROSS JOIN devices d ON d.machine = unhex(j.value)",
-    )
-    .bind(json_bytes(touched.machines.iter().map(|id| id.0)))
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in found {
-        world.put_device(Device {
-            machine: MachineId(array(&row, 0, "devices")?),
-            jkt: jkt(&row, 1, "devices")?,
-            first_seen: Timestamp(row.try_get(2)?),
-            last_seen: Timestamp(row.try_get(3)?),
-        });
-    }
-    load_answers(connection, touched, world).await
 }
 
-async fn load_activations(
+async fn load_replacements(
     connection: &mut SqliteConnection,
     licenses: &[i64],
-    named: &str,
-    replacements_since: Option<Timestamp>,
+    since: Timestamp,
     world: &mut World,
 ) -> Result<(), StoreError> {
-    let licenses = json_numbers(licenses.iter().copied());
-    let found = sqlx::query(concat!(
-        "SELECT ",
-        activation_columns!(),
-        " FROM json_each(?1) j CROSS JOIN activations a ON a.license = j.value AND a.ended IS NULL UNION ALL SELECT ",
-        activation_columns!(),
-        " FROM json_each(?2) j CROSS JOIN activations a ON a.id = unhex(j.value) AND a.ended IS NOT NULL"
-    ))
-    .bind(&licenses)
-    .bind(named)
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in found {
-        world.put_activation(activation(&row, 0)?);
-    }
-    let Some(since) = replacements_since else { return Ok(()) };
     let found = sqlx::query(
         "SELECT r.license, r.activation, r.at, r.receipted FROM json_each(?1) j \
          CROSS JOIN replacements r ON r.license = j.value AND r.at > ?2",
     )
-    .bind(&licenses)
+    .bind(json_numbers(licenses.iter().copied()))
     .bind(since.0)
     .fetch_all(&mut *connection)
     .await?;
@@ -107,43 +114,22 @@ async fn load_activations(
     Ok(())
 }
 
-async fn load_answers(
-    connection: &mut SqliteConnection,
-    touched: &Touched,
-    world: &mut World,
-) -> Result<(), StoreError> {
-    let keys = touched.requests.iter().map(|(device, nonce)| {
-        let mut key = jkt_bytes(device);
-        key.extend_from_slice(&nonce.0);
-        key
-    });
-    let found = sqlx::query(
-        "SELECT r.jkt, r.nonce, r.hash, r.claims, r.activation, \
-         EXISTS (SELECT 1 FROM activations a WHERE a.id = r.activation AND a.ended IS NOT NULL) \
-         FROM json_each(?1) j CROSS JOIN requests r \
-         ON r.jkt = unhex(substr(j.value, 1, 64)) AND r.nonce = unhex(substr(j.value, 65))",
-    )
-    .bind(json_bytes(keys))
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in found {
-        const WHERE: &str = "requests";
-        let claims =
-            serde_json::from_str(row.try_get::<&str, _>(3)?).map_err(|_| StoreError::Corrupt(WHERE))?;
-        let made: Option<&[u8]> = row.try_get(4)?;
-        let answered = Answered {
-            hash: Sha256(array(&row, 2, WHERE)?),
-            claims,
-            activation: made
-                .map(TryInto::try_into)
-                .transpose()
-                .map_err(|_| StoreError::Corrupt(WHERE))?
-                .map(ActivationId),
-            ended: row.try_get(5)?,
-            new: false,
-        };
-        world.put_answered(jkt(&row, 0, WHERE)?, Nonce(array(&row, 1, WHERE)?), answered);
-    }
+fn put_answer(row: &SqliteRow, world: &mut World) -> Result<(), StoreError> {
+    const WHERE: &str = "requests";
+    let claims = serde_json::from_str(row.try_get::<&str, _>(3)?).map_err(|_| StoreError::Corrupt(WHERE))?;
+    let made: Option<&[u8]> = row.try_get(4)?;
+    let answered = Answered {
+        hash: Sha256(array(row, 2, WHERE)?),
+        claims,
+        activation: made
+            .map(TryInto::try_into)
+            .transpose()
+            .map_err(|_| StoreError::Corrupt(WHERE))?
+            .map(ActivationId),
+        ended: row.try_get(5)?,
+        new: false,
+    };
+    world.put_answered(jkt(row, 0, WHERE)?, Nonce(array(row, 1, WHERE)?), answered);
     Ok(())
 }
 
@@ -166,21 +152,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, world: &World) -> R
     }
     let activations: Vec<&Activation> =
         changes.activations.iter().filter_map(|(_, id)| world.activation(*id)).collect();
-    write_activations(connection, &activations).await?;
     let devices: Vec<&Device> =
         changes.devices.iter().filter_map(|(machine, jkt)| world.device(*machine, jkt)).collect();
-    insert(
-        connection,
-        "INSERT INTO devices (machine, jkt, first_seen, last_seen)",
-        4,
-        "ON CONFLICT (machine, jkt) DO UPDATE SET last_seen = excluded.last_seen",
-        &devices,
-        |query, d| {
-            query.bind(&d.machine.0[..]).bind(jkt_bytes(&d.jkt)).bind(d.first_seen.0).bind(d.last_seen.0)
-        },
-    )
-    .await?;
-    write_answers(connection, world).await?;
+    let answers: Vec<Answer<'_>> = changes
+        .answers
+        .iter()
+        .filter_map(|(device, nonce)| Some((device, nonce, world.answered(device, *nonce)?)))
+        .collect();
+    write_together(connection, &activations, &devices, &answers).await?;
     let replacements: Vec<&Replacement> = changes
         .replacements
         .iter()
@@ -199,71 +178,110 @@ pub(super) async fn write(connection: &mut SqliteConnection, world: &World) -> R
     insert_events(connection, &events).await
 }
 
+/// A table, and how a row gets into it: the head and tail of its `INSERT`, and its columns.
+type Into = (&'static str, usize, &'static str);
+
+const ACTIVATIONS: Into = (
+    "INSERT INTO activations (license, id, machine, device_name, os_family, os_version, os_arch, cpu_model, \
+     cpu_cores, ram_gib, rev, terms, created, last_seen, adopted, ended, end_reason, ended_by)",
+    18,
+    "ON CONFLICT (license, id) DO UPDATE SET device_name = excluded.device_name, os_family = excluded.os_family, \
+     os_version = excluded.os_version, os_arch = excluded.os_arch, cpu_model = excluded.cpu_model, \
+     cpu_cores = excluded.cpu_cores, ram_gib = excluded.ram_gib, rev = excluded.rev, terms = excluded.terms, \
+     last_seen = excluded.last_seen, ended = excluded.ended, end_reason = excluded.end_reason, \
+     ended_by = excluded.ended_by",
+);
+const DEVICES: Into = (
+    "INSERT INTO devices (machine, jkt, first_seen, last_seen)",
+    4,
+    "ON CONFLICT (machine, jkt) DO UPDATE SET last_seen = excluded.last_seen",
+);
+const ANSWERS: Into = ("INSERT INTO requests (jkt, nonce, hash, claims, activation, at)", 6, "");
+
+/// Writes what most batches write. A new activation brings a device and an answer with it: as long as there are rows of
+/// all three, they go to SQLite's thread together.
+async fn write_together(
+    connection: &mut SqliteConnection,
+    mut activations: &[&Activation],
+    mut devices: &[&Device],
+    mut answers: &[Answer<'_>],
+) -> Result<(), StoreError> {
+    for size in CHUNKS {
+        while activations.len().min(devices.len()).min(answers.len()) >= size {
+            let sql =
+                [ACTIVATIONS, DEVICES, ANSWERS].map(|(head, width, tail)| statement(head, width, tail, size));
+            let mut query = sqlx::query(AssertSqlSafe(sql.join("; ")));
+            for row in take(&mut activations, size) {
+                query = bind_activation(query, row);
+            }
+            for row in take(&mut devices, size) {
+                query = bind_device(query, row);
+            }
+            for row in take(&mut answers, size) {
+                query = bind_answer(query, row);
+            }
+            query.execute(&mut *connection).await?;
+        }
+    }
+    write_activations(connection, activations).await?;
+    let (head, width, tail) = DEVICES;
+    insert(connection, head, width, tail, devices, |query, d| bind_device(query, d)).await?;
+    let (head, width, tail) = ANSWERS;
+    insert(connection, head, width, tail, answers, |query, a| bind_answer(query, a)).await
+}
+
+fn take<'a, T>(rows: &mut &'a [T], count: usize) -> &'a [T] {
+    let (now, later) = rows.split_at(count);
+    *rows = later;
+    now
+}
+
+fn bind_activation<'q>(query: Statement<'q>, a: &'q Activation) -> Statement<'q> {
+    let ended = a.ended.as_ref();
+    query
+        .bind(a.license.0)
+        .bind(&a.id.0[..])
+        .bind(&a.machine.machine_id.0[..])
+        .bind(a.machine.device_name.as_str())
+        .bind(&a.machine.os.family)
+        .bind(&a.machine.os.version)
+        .bind(&a.machine.os.arch)
+        .bind(&a.machine.cpu.model)
+        .bind(i64::from(a.machine.cpu.logical_cores))
+        .bind(i64::from(a.machine.ram_gib))
+        .bind(i64::from(a.rev))
+        .bind(a.terms)
+        .bind(a.created.0)
+        .bind(a.last_seen.0)
+        .bind(a.adopted)
+        .bind(ended.map(|e| e.at.0))
+        .bind(ended.map(|e| end_word(e.reason)))
+        .bind(ended.and_then(|e| e.by.as_ref()).map(|by| by.as_str()))
+}
+
+fn bind_device<'q>(query: Statement<'q>, d: &'q Device) -> Statement<'q> {
+    query.bind(&d.machine.0[..]).bind(jkt_bytes(&d.jkt)).bind(d.first_seen.0).bind(d.last_seen.0)
+}
+
+/// An answer with the request's key.
+type Answer<'a> = (&'a KeyId, &'a Nonce, &'a Answered);
+
+fn bind_answer<'q>(query: Statement<'q>, (device, nonce, answered): &'q Answer<'q>) -> Statement<'q> {
+    query
+        .bind(jkt_bytes(device))
+        .bind(&nonce.0[..])
+        .bind(&answered.hash.0[..])
+        .bind(serde_json::to_string(&answered.claims).unwrap_or_default())
+        .bind(answered.activation.as_ref().map(|id| &id.0[..]))
+        .bind(answered.claims.iat.0)
+}
+
 pub(super) async fn write_activations(
     connection: &mut SqliteConnection,
     activations: &[&Activation],
 ) -> Result<(), StoreError> {
-    insert(
-        connection,
-        "INSERT INTO activations (license, id, machine, device_name, os_family, os_version, os_arch, cpu_model, \
-         cpu_cores, ram_gib, rev, terms, created, last_seen, adopted, ended, end_reason, ended_by)",
-        18,
-        "ON CONFLICT (license, id) DO UPDATE SET device_name = excluded.device_name, os_family = excluded.os_family, \
-         os_version = excluded.os_version, os_arch = excluded.os_arch, cpu_model = excluded.cpu_model, \
-         cpu_cores = excluded.cpu_cores, ram_gib = excluded.ram_gib, rev = excluded.rev, terms = excluded.terms, \
-         last_seen = excluded.last_seen, ended = excluded.ended, end_reason = excluded.end_reason, \
-         ended_by = excluded.ended_by",
-        activations,
-        |query, a| {
-            let ended = a.ended.as_ref();
-            query
-                .bind(a.license.0)
-                .bind(&a.id.0[..])
-                .bind(&a.machine.machine_id.0[..])
-                .bind(a.machine.device_name.as_str())
-                .bind(&a.machine.os.family)
-                .bind(&a.machine.os.version)
-                .bind(&a.machine.os.arch)
-                .bind(&a.machine.cpu.model)
-                .bind(i64::from(a.machine.cpu.logical_cores))
-                .bind(i64::from(a.machine.ram_gib))
-                .bind(i64::from(a.rev))
-                .bind(a.terms)
-                .bind(a.created.0)
-                .bind(a.last_seen.0)
-                .bind(a.adopted)
-                .bind(ended.map(|e| e.at.0))
-                .bind(ended.map(|e| end_word(e.reason)))
-                .bind(ended.and_then(|e| e.by.as_ref()).map(|by| by.as_str()))
-        },
-    )
-    .await
-}
-
-async fn write_answers(connection: &mut SqliteConnection, world: &World) -> Result<(), StoreError> {
-    let answers: Vec<_> = world
-        .changes()
-        .answers
-        .iter()
-        .filter_map(|(device, nonce)| Some((device, nonce, world.answered(device, *nonce)?)))
-        .collect();
-    insert(
-        connection,
-        "INSERT INTO requests (jkt, nonce, hash, claims, activation, at)",
-        6,
-        "",
-        &answers,
-        |query, (device, nonce, answered)| {
-            query
-                .bind(jkt_bytes(device))
-                .bind(&nonce.0[..])
-                .bind(&answered.hash.0[..])
-                .bind(serde_json::to_string(&answered.claims).unwrap_or_default())
-                .bind(answered.activation.as_ref().map(|id| &id.0[..]))
-                .bind(answered.claims.iat.0)
-        },
-    )
-    .await
+    let (head, width, tail) = ACTIVATIONS;
+    insert(connection, head, width, tail, activations, |query, a| bind_activation(query, a)).await
 }
 
 pub(super) async fn insert_events(

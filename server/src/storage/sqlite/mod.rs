@@ -8,7 +8,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use claviger_protocol::clock::Timestamp;
@@ -26,11 +26,12 @@ use crate::fault;
 /// How long one process waits for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Commits after which the write-ahead log is moved into the database, by a connection of its own: done by the writer,
-/// as SQLite does by itself, it would hold up everything that is queued.
-const COMMITS_IN_THE_LOG: u32 = 32;
+/// Requests after which the write-ahead log is moved into the database, by a connection of its own: done by the writer,
+/// as SQLite does by itself, it would hold up everything that is queued. One activation is about five pages of the log
+/// when it commits alone, and fewer in company. More often, and the disk would be busy with it all the time.
+const REQUESTS_IN_THE_LOG: usize = 1_000;
 /// Pages in the log at which the writer moves them after all, so that the log cannot grow for ever.
-const MOST_PAGES_IN_THE_LOG: &str = "6000";
+const MOST_PAGES_IN_THE_LOG: &str = "10000";
 
 /// A database file.
 #[derive(Debug)]
@@ -40,8 +41,8 @@ pub struct SqliteStore {
     reader: Slot,
     lookup: Slot,
     checkpointer: Slot,
-    /// Commits since the write-ahead log was last moved into the database.
-    commits: AtomicU32,
+    /// Requests committed since the write-ahead log was last moved into the database.
+    in_the_log: AtomicUsize,
     much_in_the_log: Notify,
 }
 
@@ -106,23 +107,9 @@ impl SqliteStore {
             reader: Mutex::new(None),
             lookup: Mutex::new(None),
             checkpointer: Mutex::new(None),
-            commits: AtomicU32::new(0),
+            in_the_log: AtomicUsize::new(0),
             much_in_the_log: Notify::new(),
         })
-    }
-
-    /// Raises the epoch: machines will show their certificates again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn raise_epoch(&self) -> Result<u64, StoreError> {
-        let mut slot = self.writing().await?;
-        let connection = slot.connection()?;
-        let epoch: i64 = sqlx::query("UPDATE meta SET epoch = epoch + 1 RETURNING epoch")
-            .fetch_one(connection)
-            .await?
-            .try_get(0)?;
-        u64::try_from(epoch).map_err(|_| StoreError::Corrupt("meta"))
     }
 
     async fn writing(&self) -> Result<Held<'_>, StoreError> {
@@ -186,8 +173,9 @@ impl Store for SqliteStore {
                 Ok(())
             }
             .await;
-            if self.commits.fetch_add(1, Ordering::Relaxed) >= COMMITS_IN_THE_LOG {
-                self.commits.store(0, Ordering::Relaxed);
+            let requests = touched.requests.len();
+            if self.in_the_log.fetch_add(requests, Ordering::Relaxed) + requests >= REQUESTS_IN_THE_LOG {
+                self.in_the_log.store(0, Ordering::Relaxed);
                 self.much_in_the_log.notify_one();
             }
             held.settle(done)
@@ -238,11 +226,9 @@ impl Store for SqliteStore {
     }
 
     fn meta(&self) -> Later<'_, Meta> {
-        Box::pin(async move {
-            let mut held = self.reading().await?;
-            let row = sqlx::query("SELECT vendor, epoch, catalogue FROM meta")
-                .fetch_one(held.connection()?)
-                .await?;
+        admin::reading!(self, connection, {
+            let row =
+                sqlx::query("SELECT vendor, epoch, catalogue FROM meta").fetch_one(&mut *connection).await?;
             let vendor: String = row.try_get(0)?;
             Ok(Meta {
                 vendor: VendorId::from_str(&vendor).map_err(|_| StoreError::Corrupt("meta"))?,
