@@ -208,7 +208,7 @@ fn the_data_folder_may_be_named_first_and_errors_have_one_shape() {
     };
     assert_eq!(error(&["product", "list"], 2).0, "usage");
     assert_eq!(error(&["--data", "data", "product", "lst"], 2).0, "usage");
-    assert_eq!(error(&["--data", "data", "license", "show", "EXA-4XQ7K-2M9TB-0RHWE"], 3).0, "not_found");
+    assert_eq!(error(&["--data", "data", "license", "show", "SHOP-0001"], 3).0, "not_found");
     let (code, message) = error(&["--data", "data", "product", "add", "org.else.synth", "--name", "S"], 2);
     assert!(code == "usage" && message.contains("com.example.synth"), "{message}");
 }
