@@ -97,21 +97,23 @@ fn pkg_config(source: &Path, dist: &Path) -> Result<()> {
 
 /// Asks the programs themselves.
 fn man_and_completions(dist: &Path) -> Result<()> {
-    let claviger = dist.join("bin/claviger");
     let man = dist.join("share/man/man1");
     std::fs::create_dir_all(&man)?;
-    shell::run(Command::new(&claviger).arg("man").arg(&man))?;
-    for (shell_name, file) in [
-        ("bash", "share/bash-completion/completions/claviger"),
-        ("zsh", "share/zsh/site-functions/_claviger"),
-        ("fish", "share/fish/vendor_completions.d/claviger.fish"),
-    ] {
-        let text = shell::output(Command::new(&claviger).args(["completions", shell_name]))?;
-        let path = dist.join(file);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+    for name in ["claviger", "claviger-server"] {
+        let program = dist.join("bin").join(name);
+        shell::run(Command::new(&program).arg("man").arg(&man))?;
+        for (shell_name, file) in [
+            ("bash", format!("share/bash-completion/completions/{name}")),
+            ("zsh", format!("share/zsh/site-functions/_{name}")),
+            ("fish", format!("share/fish/vendor_completions.d/{name}.fish")),
+        ] {
+            let text = shell::output(Command::new(&program).args(["completions", shell_name]))?;
+            let path = dist.join(file);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(&path, text)?;
         }
-        std::fs::write(&path, text)?;
     }
     Ok(())
 }
