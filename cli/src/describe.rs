@@ -5,14 +5,14 @@ use claviger_protocol::documents::LicenseKind;
 use claviger_protocol::ipc::License;
 use claviger_protocol::status::Status;
 
-use crate::text::{calendar, clean, date, days_from};
+use crate::text::{calendar, clean, date, days_left, quoted};
 
 /// How long it lasts, in a few words.
 #[must_use]
 pub(crate) fn term(license: &License, now: Timestamp) -> String {
     let until = |end: Option<Timestamp>| match end {
         Some(end) if end < now => format!("ended {}", date(end)),
-        Some(end) => format!("until {} ({})", date(end), days_from(now, end)),
+        Some(end) => format!("until {} ({})", date(end), days_left(now, end)),
         None => String::new(),
     };
     if matches!(
@@ -35,6 +35,15 @@ pub(crate) fn term(license: &License, now: Timestamp) -> String {
         LicenseKind::Subscription => format!("subscription, {}", until(license.expires)),
         // A kind of a later version: its end is all that can be said.
         LicenseKind::Other => until(license.expires),
+    }
+}
+
+/// The same in a list, where nothing else says who took the seat.
+#[must_use]
+pub(crate) fn term_in_list(license: &License, now: Timestamp) -> String {
+    match &license.ended_by {
+        Some(name) => format!("{}, taken over by {}", term(license, now), quoted(name.as_str())),
+        None => term(license, now),
     }
 }
 

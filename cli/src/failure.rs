@@ -102,7 +102,7 @@ impl From<ManagerError> for Failure {
     fn from(error: ManagerError) -> Self {
         let exit = match &error {
             ManagerError::Stranger { .. } => Exit::NotTrusted,
-            ManagerError::Denied { .. } => Exit::NotPermitted,
+            ManagerError::Denied { .. } | ManagerError::NotOurs => Exit::NotPermitted,
             ManagerError::NoPlace => Exit::Storage,
             ManagerError::CallTooLarge { .. } => Exit::Input,
             ManagerError::Call(call) => exit_of(call),

@@ -71,10 +71,24 @@ pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
             {
                 failure.causes.push(format!("{}: {}", folder.display(), std::io::Error::from(error)));
             }
-            Err(failure.advice(format!(
-                "The whole log is {}. To see the daemon start before your eyes:\n    claviger daemon run",
-                log.display()
-            )))
+            let next = match failure.code.as_str() {
+                "daemon_folders" => format!(
+                    "Make the folder writable for this user, or free space on its disk, then try again. What is licensed \
+                     stays so meanwhile. Its log is {}.",
+                    log.display()
+                ),
+                "daemon_socket" => format!(
+                    "Only the daemon's own socket may stand at {}: move whatever else is there away, and see that the \
+                     folder belongs to this user, then try again. Its log is {}.",
+                    endpoint.path().display(),
+                    log.display()
+                ),
+                _ => format!(
+                    "The whole log is {}. To see the daemon start before your eyes:\n    claviger daemon run",
+                    log.display()
+                ),
+            };
+            Err(failure.advice(next))
         }
     }
 }
@@ -102,15 +116,18 @@ fn wait(
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let what = match status {
+            let (code, what) = match status {
                 Some(status) => match status.code() {
-                    Some(NO_FOLDERS) => "the daemon cannot use its folders".to_owned(),
-                    Some(NO_SOCKET) => "the daemon cannot make its socket".to_owned(),
-                    _ => format!("the daemon ended at once ({status})"),
+                    Some(NO_FOLDERS) => ("daemon_folders", "the daemon cannot use its folders".to_owned()),
+                    Some(NO_SOCKET) => ("daemon_socket", "the daemon cannot make its socket".to_owned()),
+                    _ => ("daemon_not_started", format!("the daemon ended at once ({status})")),
                 },
-                None => format!("the daemon did not answer within {} seconds", patience.as_secs()),
+                None => {
+                    let seconds = patience.as_secs();
+                    ("daemon_not_started", format!("the daemon did not answer within {seconds} seconds"))
+                }
             };
-            return Err(Failure::new(Exit::Daemon, "daemon_not_started", what));
+            return Err(Failure::new(Exit::Daemon, code, what));
         }
         let event = match (&status, ended) {
             (None, Some(ended)) => ended.recv_timeout(pause.min(left)),

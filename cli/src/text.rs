@@ -148,17 +148,11 @@ fn formatted(moment: Timestamp, format: &str) -> String {
     }
 }
 
-/// `in 3 days`, `today`, `5 days ago`: how far `moment` is from `now`.
+/// `1 day left`, `358 days left`: days begun count.
 #[must_use]
-pub(crate) fn days_from(now: Timestamp, moment: Timestamp) -> String {
-    let days = moment.0.saturating_sub(now.0).div_euclid(claviger_protocol::clock::DAY);
-    match days {
-        -1 => "less than a day ago".to_owned(),
-        0 => "within a day".to_owned(),
-        1 => "in 1 day".to_owned(),
-        d if d > 0 => format!("in {d} days"),
-        d => format!("{} ago", count(usize::try_from(-(d + 1)).unwrap_or(usize::MAX), "day", "days")),
-    }
+pub(crate) fn days_left(now: Timestamp, end: Timestamp) -> String {
+    let days = usize::try_from(now.days_until(end)).unwrap_or(usize::MAX);
+    format!("{} left", count(days, "day", "days"))
 }
 
 /// Rows under a heading, columns as wide as their widest cell. Empty columns are left out.
@@ -210,9 +204,9 @@ mod tests {
         assert_eq!(shell("730b4327"), "730b4327");
         assert_eq!(shell(""), "''");
         let now = Timestamp(1_000_000);
-        assert_eq!(days_from(now, now.plus(86_400 * 3 + 5)), "in 3 days");
-        assert_eq!(days_from(now, now.plus(-86_400 * 3 - 5)), "3 days ago");
-        assert_eq!(days_from(now, now.plus(-5)), "less than a day ago");
+        assert_eq!(days_left(now, now.plus(86_400 * 3 + 5)), "4 days left");
+        assert_eq!(days_left(now, now.plus(86_400)), "1 day left");
+        assert_eq!(days_left(now, now.plus(-5)), "0 days left");
     }
 
     #[test]

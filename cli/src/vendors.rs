@@ -112,7 +112,10 @@ pub(crate) fn read_serial(
     }
     match mistake {
         Some(error) => Err(error),
-        None => Serial::foreign(typed).map(|_| Typed::Untold),
+        None => match known.iter().find_map(|k| Serial::near_miss(typed, &k.profile.prefix)) {
+            Some(error) => Err(error),
+            None => Serial::foreign(typed).map(|_| Typed::Untold),
+        },
     }
 }
 

@@ -164,3 +164,19 @@ fn strangers_names_cannot_move_the_cursor() {
     let listed = home.run(&["license", "list", "--json"]).json();
     assert_eq!(listed["licenses"][0]["product_name"], NAME, "programs get the name as it is");
 }
+
+#[test]
+fn almost_right_serials_and_an_empty_name_are_noticed_before_anyone_is_asked() {
+    let home = Home::new();
+    home.with_vendor();
+    let good = serial();
+    let prefix = good.split('-').next().unwrap().to_owned();
+    for typed in [good.replacen(&prefix, "QQQ", 1), format!("{}7", good.replace('-', ""))] {
+        let ran = home.run_with_input(&["activate", &typed, "--unlock-code-stdin"], code().as_bytes());
+        assert_eq!(ran.code, 3, "{typed}: {}", ran.err);
+        assert!(ran.err.contains("Nothing was sent"), "{}", ran.err);
+    }
+    let ran = home.run(&["activate", &good, "--no-unlock-code", "--replace-machine", " "]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(!home.path().join("log").exists(), "no daemon was started");
+}

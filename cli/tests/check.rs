@@ -75,3 +75,32 @@ fn a_store_that_cannot_be_read_says_so() {
     std::fs::write(home.path().join("certs"), "not a folder").unwrap();
     assert_eq!(home.run(&["check", "com.example.synth"]).code, 43);
 }
+
+#[test]
+fn a_product_of_two_vendors_asks_which_one() {
+    let home = Home::new();
+    home.with_certificate(&certificate(), &issuing(1));
+    // The same id in another vendor's folder, as two vendors may name a product.
+    let other = home.path().join("certs/com.other/products/com.example.synth");
+    std::fs::create_dir_all(other).unwrap();
+    let ran = home.run(&["check", "com.example.synth"]);
+    assert_eq!(ran.code, 5, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("\n    claviger check com.example.synth --vendor com.other"), "{}", ran.err);
+    let ran = home.run(&["check", "com.example.synth", "--vendor", "com.example"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(home.run(&["check", "synth", "--vendor", "nobody"]).code, 4);
+}
+
+#[test]
+fn what_was_given_up_is_still_known_by_its_name() {
+    let home = Home::new();
+    let file = home.with_certificate(&certificate(), &issuing(1));
+    std::fs::write(
+        file.with_extension("ended"),
+        r#"{"reason":"given_up","at":1800000000,"name":"Solstice"}"#,
+    )
+    .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let ran = home.run(&["check", "Solstice", "--json"]);
+    assert_eq!(ran.json()["status"], "given_up", "{}{}", ran.out, ran.err);
+}

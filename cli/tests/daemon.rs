@@ -181,9 +181,9 @@ fn lists_and_details_of_licenses() {
     let ran = home.run(&["license", "list"]);
     assert_eq!(
         ran.out,
-        "PRODUCT   STATUS    VALID                   SERIAL NUMBER          VENDOR\n\
-         Solstice  licensed  for ever                SOL-00000-00000-00000  Example Audio\n\
-         Noctuary  replaced  ended 22 November 2026  SOL-11111-11111-11111  Example Audio\n"
+        "PRODUCT   STATUS    VALID                                           SERIAL NUMBER          VENDOR\n\
+         Solstice  licensed  for ever                                        SOL-00000-00000-00000  Example Audio\n\
+         Noctuary  replaced  ended 22 November 2026, taken over by “Laptop”  SOL-11111-11111-11111  Example Audio\n"
     );
     for target in ["reverb", "noctuary", "sol 11111 11111 11111", "com.example.reverb"] {
         let ran = home.run(&["license", "show", target, "--json"]);

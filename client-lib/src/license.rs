@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use claviger_protocol::clock::{DAY, Date, Timestamp};
+use claviger_protocol::clock::{Date, Timestamp};
 use claviger_protocol::documents::ActivationCertificate;
 use claviger_protocol::ids::ProductId;
 use claviger_protocol::status::Status;
@@ -237,8 +237,7 @@ impl License {
         let exp = verdict.certificate.as_ref()?.exp?;
         let now = self.vendor.library.clock.now();
         let now = verdict.measured_at.map_or(now, |at| at.max(now));
-        let seconds = exp.0.saturating_sub(now.0).max(0);
-        Some(u32::try_from(seconds.div_euclid(DAY) + i64::from(seconds % DAY > 0)).unwrap_or(u32::MAX))
+        Some(u32::try_from(now.days_until(exp)).unwrap_or(u32::MAX))
     }
 
     /// The last release date that the license covers; `None` where every release is.

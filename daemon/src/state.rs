@@ -498,6 +498,41 @@ impl State {
         platform::remove_file(&self.ended_path(vendor, id))
     }
 
+    /// Everything of ours that is no file where one should be, or no folder, and what stands there.
+    #[must_use]
+    pub fn misplaced(&self) -> Vec<(PathBuf, &'static str)> {
+        let mut found = Vec::new();
+        let mut look = |path: PathBuf, folder: bool| {
+            if let Some(stands) = platform::misplaced(&path, folder) {
+                found.push((path, stands));
+            }
+        };
+        look(self.root.join("machine.json"), false);
+        look(self.root.join("settings.json"), false);
+        look(self.root.join("sent"), true);
+        look(self.root.join("vendors"), true);
+        for name in platform::list(&self.root.join("sent")).unwrap_or_default() {
+            look(self.root.join("sent").join(name), false);
+        }
+        for vendor in self.vendors().unwrap_or_default() {
+            let folder = self.vendor(&vendor);
+            look(folder.clone(), true);
+            for name in [PROFILE, "vendor.json", "device.key"] {
+                look(folder.join(name), false);
+            }
+            for name in ["intents", "outbox", "receipts", "ended"] {
+                let inner = folder.join(name);
+                look(inner.clone(), true);
+                let files = platform::list(&inner).unwrap_or_default().into_iter();
+                // What was set aside may be anything.
+                for file in files.filter(|n| n.ends_with(".json") || n.ends_with(".receipt")) {
+                    look(inner.join(file), false);
+                }
+            }
+        }
+        found
+    }
+
     /// Removes temporaries of a crash.
     pub fn clear_temporaries(&self) {
         platform::clear_temporaries(&self.root);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::{ActivationCertificate, Document, Receipt};
 use claviger_protocol::ids::{ActivationId, ProductId, VendorId};
 use claviger_protocol::layout::{self, ClockFile, EndedNote, FileKind, KEYSET, PROFILE, SUNSET};
@@ -284,6 +285,41 @@ impl Store {
         platform::remove_file(&self.file(vendor, product, id, FileKind::Receipt))
     }
 
+    /// Removes receipts and notes that explain nothing any more: those older than `before` whose certificate is gone and
+    /// whose receipt no longer waits for its server (`waiting`). The daemon's own memory goes on refusing a certificate
+    /// that comes back.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn prune(
+        &self,
+        vendor: &VendorId,
+        waiting: &BTreeSet<ActivationId>,
+        before: Timestamp,
+    ) -> Result<(), FileError> {
+        for (id, files) in self.activations(vendor)? {
+            if !files.certificates.is_empty() || waiting.contains(&id) {
+                continue;
+            }
+            for product in &files.receipts {
+                let text = self.receipt(vendor, product, id).ok().flatten();
+                let receipt = text.and_then(|text| Receipt::peek(&text).ok());
+                if receipt.is_some_and(|r| r.iat < before) {
+                    self.remove_receipt(vendor, product, id)?;
+                }
+            }
+            for product in &files.notes {
+                let path = self.file(vendor, product, id, FileKind::Ended);
+                let bytes = platform::read_bounded(&path, layout::MAX_NOTE).ok().flatten();
+                let note = bytes.and_then(|bytes| serde_json::from_slice::<EndedNote>(&bytes).ok());
+                if note.is_some_and(|note| note.at < before) {
+                    platform::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Notes why an activation ended in every folder that had its certificate.
     ///
     /// # Errors
@@ -317,6 +353,37 @@ impl Store {
             fault::point("between-unlinks");
         }
         Ok(())
+    }
+
+    /// Everything of ours that is no file where one should be, or no folder, and what stands there.
+    #[must_use]
+    pub fn misplaced(&self) -> Vec<(PathBuf, &'static str)> {
+        let mut found = Vec::new();
+        let mut look = |path: PathBuf, folder: bool| {
+            if let Some(stands) = platform::misplaced(&path, folder) {
+                found.push((path, stands));
+            }
+        };
+        look(self.clock_path(), false);
+        for vendor in self.vendors().unwrap_or_default() {
+            let folder = self.vendor(&vendor);
+            look(folder.clone(), true);
+            for name in [PROFILE, KEYSET, SUNSET] {
+                look(folder.join(name), false);
+            }
+            let products = self.products(&vendor);
+            look(products.clone(), true);
+            for product in platform::list(&products).unwrap_or_default() {
+                let inner = products.join(product);
+                look(inner.clone(), true);
+                for file in platform::list(&inner).unwrap_or_default() {
+                    if FileKind::read(&file).is_some() {
+                        look(inner.join(file), false);
+                    }
+                }
+            }
+        }
+        found
     }
 
     /// Removes temporaries of a crash.
@@ -354,4 +421,45 @@ impl Store {
 /// The products in whose folders a certificate lies: the licensed one and all that it opens.
 pub fn products_of(certificate: &ActivationCertificate) -> BTreeSet<&ProductId> {
     certificate.opens.iter().chain([&certificate.product]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use claviger_protocol::documents::{EndReason, KeyInHeader, sign};
+    use claviger_protocol::ids::{MachineId, ReceiptId};
+    use claviger_protocol::keys::SigningKey;
+
+    #[test]
+    fn only_old_receipts_that_were_delivered_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let vendor: VendorId = "com.example".parse().unwrap();
+        let product: ProductId = "com.example.synth".parse().unwrap();
+        let folders = BTreeSet::from([product.clone()]);
+        let (old, young, waits, held) =
+            (ActivationId([1; 16]), ActivationId([2; 16]), ActivationId([3; 16]), ActivationId([4; 16]));
+        for (id, at) in [(old, 100), (young, 300), (waits, 100), (held, 100)] {
+            let receipt = Receipt {
+                aud: vendor.clone(),
+                jti: ReceiptId([1; 16]),
+                iat: Timestamp(at),
+                activation: id,
+                rev: 1,
+                serial: "ABC12345".to_owned().try_into().unwrap(),
+                machine_id: MachineId([1; 16]),
+            };
+            let text = sign(&receipt, &SigningKey::from_seed(&[9; 32]), KeyInHeader::Carried);
+            store.write_receipts(&vendor, id, &folders, &text).unwrap();
+            let note =
+                EndedNote { reason: EndReason::GivenUp, at: Timestamp(at), by: None, name: String::new() };
+            store.write_notes(&vendor, id, &folders, &note).unwrap();
+        }
+        // A restored certificate: its receipt goes on refusing it.
+        store.write(&store.file(&vendor, &product, held, FileKind::Certificate), b"x").unwrap();
+        store.prune(&vendor, &BTreeSet::from([waits]), Timestamp(200)).unwrap();
+        let left = store.activations(&vendor).unwrap();
+        assert_eq!(left.keys().copied().collect::<Vec<_>>(), [young, waits, held]);
+        assert!(left.values().all(|files| !files.receipts.is_empty() && !files.notes.is_empty()));
+    }
 }

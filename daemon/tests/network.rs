@@ -43,7 +43,7 @@ fn against(url: &str) -> CallError {
         let waiting = daemon.engine.status(true).intents_waiting;
         // Where nothing was sent, nothing is left to find out.
         let unknown = matches!(&error, CallError::Unreachable { code, .. }
-            if !claviger_daemon::egress::Failure::reached_nobody(code));
+            if !["connection_refused", "dns"].contains(&code.as_str()));
         assert_eq!(waiting, usize::from(unknown), "an intent waits exactly while its end is unknown");
         error
     })
@@ -86,6 +86,12 @@ fn every_failure_has_its_code() {
     let later = serve(|_, _| b"HTTP/1.1 503 X\r\nretry-after: 77\r\ncontent-length: 0\r\n\r\n".to_vec());
     assert!(against(&later).advice().unwrap().contains("77 seconds"));
 
+    let limited =
+        serve(|_, _| b"HTTP/1.1 429 X\r\nretry-after: 200\r\ncontent-length: 4\r\n\r\nslow".to_vec());
+    let error = against(&limited);
+    assert_eq!(error.code(), "server_busy");
+    assert!(error.to_string().contains("busy") && error.advice().unwrap().contains("4 minutes"), "{error:?}");
+
     let login = serve(|_, _| http(200, "text/html", "<!doctype html><title>Welcome to our hotel"));
     assert_eq!(against(&login).code(), "html_answer");
     let other = serve(|_, _| http(200, "application/json", r#"{"hello":"world"}"#));
@@ -106,6 +112,14 @@ fn every_failure_has_its_code() {
     let refusing =
         serve(|_, _| http(409, "application/problem+json", r#"{"code":"seats_taken","status":409}"#));
     assert_eq!(against(&refusing).code(), "seats_taken");
+}
+
+#[test]
+fn an_unknown_host_is_named() {
+    // Reserved by RFC 6761: no name server anywhere knows it.
+    let error = against("https://activate.invalid");
+    assert_eq!(error.code(), "dns", "{error:?}");
+    assert!(error.to_string().contains("activate.invalid"), "{error}");
 }
 
 #[test]

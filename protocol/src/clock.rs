@@ -22,6 +22,14 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds))
     }
 
+    /// Days from this moment until `end`, begun ones included; 0 when it has passed. The one way in which days left are
+    /// counted.
+    #[must_use]
+    pub const fn days_until(self, end: Self) -> i64 {
+        let seconds = end.0.saturating_sub(self.0);
+        if seconds <= 0 { 0 } else { seconds / DAY + (seconds % DAY > 0) as i64 }
+    }
+
     /// The UTC calendar date of this moment.
     #[must_use]
     pub fn date(self) -> Date {

@@ -167,6 +167,9 @@ pub struct EndedNote {
     /// The machine that took the seat. Made printable when it is read.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "printable")]
     pub by: Option<DeviceName>,
+    /// The product's name, so that people can go on asking by it. Whoever shows it makes it harmless.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
 }
 
 fn printable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeviceName>, D::Error> {
@@ -249,6 +252,7 @@ mod tests {
             reason: EndReason::Replaced,
             at: Timestamp(1_800_000_000),
             by: Some(DeviceName::lossy("Studio Mac")),
+            name: String::new(),
         };
         let text = r#"{"reason":"replaced","at":1800000000,"by":"Studio Mac"}"#;
         assert_eq!(serde_json::to_string(&note).unwrap(), text);

@@ -32,6 +32,10 @@ pub enum TypedCodeError {
         "the {what} was mistyped: its check characters do not match; compare it with your purchase confirmation"
     )]
     Check { what: &'static str },
+    #[error(
+        "the {what} begins with {typed} where {prefix} belongs; compare it with your purchase confirmation"
+    )]
+    WrongPrefix { what: &'static str, typed: String, prefix: String },
     #[error("“{0}” is not a serial prefix: it must be 2 to 4 letters")]
     Prefix(String),
     #[error("the {what} must have {min} to {max} letters and digits")]
@@ -148,7 +152,6 @@ impl Serial {
         if typed.is_empty() {
             return Err(TypedCodeError::Empty { what: WHAT });
         }
-        let behind = typed.len().saturating_sub(prefix.0.len());
         if !starts_with_prefix(&typed, prefix) {
             return Err(TypedCodeError::Length {
                 what: WHAT,
@@ -161,7 +164,7 @@ impl Serial {
         let symbols = read_symbols(WHAT, body)?;
         let symbols: [u8; BODY_LEN] = symbols.try_into().map_err(|_| TypedCodeError::Length {
             what: WHAT,
-            found: behind,
+            found: body.len(),
             expected: BODY_LEN,
             prefix: Some(prefix.0.clone()),
         })?;
@@ -183,6 +186,41 @@ impl Serial {
             is_separator(c) && !text.trim_start().chars().take(prefix.0.len()).any(is_separator)
         });
         separated || typed.len() == prefix.0.len() + BODY_LEN
+    }
+
+    /// What went wrong where `text` belongs to no vendor but was almost one of this vendor's: its symbols are right
+    /// under this prefix but the prefix itself was mistyped, or the prefix is right and a few symbols are missing or too
+    /// many. `None` where it may be anything. Only for a text whose vendor was not named: a shop's own serial numbers
+    /// may look like anything.
+    #[must_use]
+    pub fn near_miss(text: &str, prefix: &Prefix) -> Option<TypedCodeError> {
+        const WHAT: &str = "serial number";
+        let typed = strip(text);
+        let found = typed.len().saturating_sub(prefix.0.len());
+        let begins = starts_with_prefix(&typed, prefix);
+        if begins && found == BODY_LEN {
+            return None;
+        }
+        if let Some((head, body)) = typed.len().checked_sub(BODY_LEN).map(|at| typed.split_at(at))
+            && head.len() <= 6
+            && let Ok(body) = read_symbols(WHAT, body)
+            && let Ok(body) = <[u8; BODY_LEN]>::try_from(body)
+            // The check symbols cover the prefix: they hold by accident once in a thousand times.
+            && check_holds(prefix.symbols(), &body)
+        {
+            let head: String = head.iter().collect();
+            return Some(TypedCodeError::WrongPrefix {
+                what: WHAT,
+                typed: if head.is_empty() { "nothing".to_owned() } else { head },
+                prefix: prefix.0.clone(),
+            });
+        }
+        (begins && (BODY_LEN - 3..=BODY_LEN + 3).contains(&found)).then(|| TypedCodeError::Length {
+            what: WHAT,
+            found,
+            expected: BODY_LEN,
+            prefix: Some(prefix.0.clone()),
+        })
     }
 
     /// A serial number of the vendor's shop: capitals and digits only, separators dropped.
@@ -416,6 +454,23 @@ mod tests {
         assert!(Serial::parse(&serial.as_str().replace("SOL", "SAL"), &prefix()).is_err());
         assert!(!Serial::looks_native("1234-5678-9ABC", &prefix()));
         assert!(Serial::looks_native(&serial.as_str()[..12], &prefix()));
+    }
+
+    #[test]
+    fn near_misses_are_told() {
+        let serial = serial_of(&[9, 31, 4, 2, 30, 17, 5, 6, 0, 8, 29, 10, 11]);
+        let bare = serial.as_str().replace('-', "");
+        let miss = |text: &str| Serial::near_miss(text, &prefix());
+        for wrong in ["SAL", "S0", "SOLL", "", "XYZ"] {
+            let typed = serial.as_str().replace("SOL", wrong);
+            assert!(matches!(miss(&typed), Some(TypedCodeError::WrongPrefix { .. })), "{typed}");
+        }
+        for typed in [format!("{bare}7"), format!("{bare}777"), bare[..17].to_owned()] {
+            assert!(matches!(miss(&typed), Some(TypedCodeError::Length { expected: 15, .. })), "{typed}");
+        }
+        for other in ["", "XYZ-12345", "SOL", "SOLAR-1234", "XYZ-4XQ7K-2M9TB-0RHWE", serial.as_str()] {
+            assert_eq!(miss(other), None, "{other}");
+        }
     }
 
     #[test]

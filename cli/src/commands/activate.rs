@@ -57,6 +57,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
     if arguments.serial.len() > 1024 {
         return Err(Failure::new(Exit::Input, "bad_serial", "that is far too long for a serial number"));
     }
+    if arguments.replace_machine.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return Err(Failure::new(Exit::Input, "bad_name", "--replace-machine needs the name or id of a computer")
+            .advice("Nothing was sent. Without --replace-machine, the answer names the computers that hold the seats."));
+    }
     let known = vendors::known();
     let typed = vendors::read_serial(&arguments.serial, arguments.vendor.as_ref(), &known)
         .map_err(|error| Failure::input("bad_serial", &error).advice("Nothing was sent."))?;
@@ -178,8 +182,10 @@ fn taken(seats: &Seats) -> String {
         .holders
         .iter()
         .map(|h| {
+            let twins = seats.holders.iter().filter(|other| other.device_name == h.device_name).count() > 1;
+            let id = if twins { format!("id {}, ", h.machine_id) } else { String::new() };
             format!(
-                "{} (since {}, last seen {})",
+                "{} ({id}since {}, last seen {})",
                 quoted(h.device_name.as_str()),
                 text::date(h.since),
                 text::date(h.last_seen)

@@ -11,7 +11,7 @@ use claviger_protocol::clock::Date;
 use claviger_protocol::documents::{ActivationCertificate, Document, LicenseKind, Sunset, VendorProfile};
 use claviger_protocol::ids::{ProductId, VendorId};
 use claviger_protocol::jws::Unverified;
-use claviger_protocol::layout::{self, FileKind};
+use claviger_protocol::layout::{self, EndedNote, FileKind};
 use claviger_protocol::naming;
 use serde_json::json;
 
@@ -28,6 +28,9 @@ use crate::vendors::{self, Known, entries};
 pub(crate) struct Arguments {
     /// Its name, its id, or the ending of its id
     product: String,
+    /// Only of this vendor: its id, name or serial prefix
+    #[arg(long, value_name = "VENDOR")]
+    vendor: Option<String>,
     /// The release to be run, as 2026-11-22: is it still covered by the update plan?
     #[arg(long, value_name = "DATE")]
     release_date: Option<Date>,
@@ -50,7 +53,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
         Some(file) => vec![given(file)?],
         None => vendors::known(),
     };
-    let Some(candidate) = choose(&arguments.product, &known)? else {
+    let vendor = arguments.vendor.as_deref().map(|typed| vendor_of(typed, &known)).transpose()?;
+    let Some(candidate) = choose(&arguments.product, vendor.as_ref(), &known)? else {
         return Ok(nothing(&arguments.product, out));
     };
     let profile = known.iter().find(|k| k.profile.iss == candidate.vendor).ok_or_else(|| {
@@ -94,28 +98,73 @@ fn settled(license: &License) -> Status {
     }
 }
 
+/// The vendor that `typed` names: its id, whether its profile is here or not, its name or its prefix.
+fn vendor_of(typed: &str, known: &[Known]) -> Result<VendorId, Failure> {
+    let typed = typed.trim();
+    if let Ok(id) = typed.parse() {
+        return Ok(id);
+    }
+    let fits = |k: &&Known| {
+        k.profile.name.to_lowercase() == typed.to_lowercase()
+            || k.profile.prefix.as_str().eq_ignore_ascii_case(typed)
+    };
+    let found: Vec<String> = known.iter().filter(fits).map(|k| k.profile.iss.to_string()).collect();
+    let (exit, code, message) = match found.as_slice() {
+        [one] => return one.parse().map_err(|e| Failure::input("bad_vendor", &e)),
+        [] => (Exit::NotFound, "not_found", format!("no vendor {} is known here", quoted(typed))),
+        several => {
+            (Exit::Ambiguous, "ambiguous", format!("{} could be {}", quoted(typed), text::either(several)))
+        }
+    };
+    Err(Failure::new(exit, code, message)
+        .advice("Give the vendor's whole id, as `claviger vendor list` shows it."))
+}
+
 /// The one product that `typed` means; none when there are no files about any.
-fn choose(typed: &str, known: &[Known]) -> Result<Option<Candidate>, Failure> {
-    let all = candidates(known);
+fn choose(typed: &str, vendor: Option<&VendorId>, known: &[Known]) -> Result<Option<Candidate>, Failure> {
+    let mut all = candidates(known);
+    all.retain(|c| vendor.is_none_or(|id| *id == c.vendor));
     let mut found = naming::best(all, |c| naming::matches(typed, &c.product, &c.name));
     match found.len() {
-        0 => Ok(by_id(typed, known)),
+        0 => Ok(by_id(typed, vendor, known)),
         1 => Ok(found.pop()),
         _ => {
             let choices: Vec<String> = found.iter().map(|c| c.product.to_string()).collect();
-            let names = text::either(&choices);
-            let mut failure =
-                Failure::new(Exit::Ambiguous, "ambiguous", format!("{} could be {names}", quoted(typed)))
-                    .advice("Give the whole id.");
+            let several = found.iter().any(|c| c.vendor != found[0].vendor);
+            let shown: Vec<String> = found
+                .iter()
+                .map(|c| match several {
+                    true => format!("{} of {}", c.product, c.vendor),
+                    false => c.product.to_string(),
+                })
+                .collect();
+            let commands: Vec<String> = found
+                .iter()
+                .map(|c| match several {
+                    true => format!("\n    claviger check {} --vendor {}", c.product, c.vendor),
+                    false => format!("\n    claviger check {}", c.product),
+                })
+                .collect();
+            let mut failure = Failure::new(
+                Exit::Ambiguous,
+                "ambiguous",
+                format!("{} could be {}", quoted(typed), text::either(&shown)),
+            )
+            .advice(format!("Say which one:{}", commands.concat()));
             failure.more.insert("choices".into(), json!(choices));
+            let vendors: Vec<String> = found.iter().map(|c| c.vendor.to_string()).collect();
+            failure.more.insert("vendors".into(), json!(vendors));
             Err(failure)
         }
     }
 }
 
 /// A whole id of which there are no files: the vendor is the one whose id it continues.
-fn by_id(typed: &str, known: &[Known]) -> Option<Candidate> {
+fn by_id(typed: &str, named: Option<&VendorId>, known: &[Known]) -> Option<Candidate> {
     let product: ProductId = typed.trim().parse().ok()?;
+    if let Some(vendor) = named {
+        return Some(Candidate { vendor: vendor.clone(), product, name: String::new() });
+    }
     let vendor = known
         .iter()
         .map(|k| &k.profile.iss)
@@ -164,7 +213,8 @@ fn file_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(|name| name.to_str())
 }
 
-/// The name in a certificate of this very product. Not believed, only matched with what was typed.
+/// The name in a certificate of this very product, or else in a note about one that ended. Not believed, only matched
+/// with what was typed.
 fn name_of(folder: &Path, product: &ProductId) -> String {
     let certificates = entries(folder).into_iter().filter(|f| {
         file_name(f).and_then(FileKind::read).is_some_and(|(kind, _)| kind == FileKind::Certificate)
@@ -177,7 +227,20 @@ fn name_of(folder: &Path, product: &ProductId) -> String {
         })
         .find(|certificate| certificate.product == *product)
         .map(|certificate| certificate.name)
+        .or_else(|| name_of_ended(folder))
         .unwrap_or_default()
+}
+
+/// The name in the latest note about an activation that ended.
+fn name_of_ended(folder: &Path) -> Option<String> {
+    entries(folder)
+        .into_iter()
+        .filter(|f| file_name(f).and_then(FileKind::read).is_some_and(|(kind, _)| kind == FileKind::Ended))
+        .filter_map(|file| vendors::read_text(&file, layout::MAX_NOTE).ok())
+        .filter_map(|text| serde_json::from_str::<EndedNote>(&text).ok())
+        .filter(|note| !note.name.is_empty())
+        .max_by_key(|note| note.at)
+        .map(|note| note.name)
 }
 
 fn report(

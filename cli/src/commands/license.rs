@@ -63,12 +63,8 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
 
 fn list(mut licenses: Vec<License>, out: &mut Output) {
     licenses.sort_by(|a, b| {
-        (&a.vendor, !a.status.is_licensed(), &a.product, &a.serial).cmp(&(
-            &b.vendor,
-            !b.status.is_licensed(),
-            &b.product,
-            &b.serial,
-        ))
+        let key = |l: &'_ License| (l.vendor.clone(), !l.status.is_licensed(), l.product.clone());
+        key(a).cmp(&key(b)).then_with(|| a.serial.cmp(&b.serial)).then_with(|| newest_first(a, b))
     });
     for license in &mut licenses {
         // `show` has it; a list of certificates is of no use to anyone.
@@ -87,7 +83,7 @@ fn list(mut licenses: Vec<License>, out: &mut Output) {
             vec![
                 clean(&license.product_name),
                 describe::status(license),
-                describe::term(license, now),
+                describe::term_in_list(license, now),
                 license.serial.to_string(),
                 clean(&license.vendor_name),
             ]
@@ -112,6 +108,11 @@ fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The latest first; of those of one second always the same.
+fn newest_first(a: &License, b: &License) -> std::cmp::Ordering {
+    (b.since, b.revision, b.activation).cmp(&(a.since, a.revision, a.activation))
+}
+
 /// The license that `target` names; one that is in force before those that ended.
 fn find(licenses: Vec<License>, target: &str) -> Result<License, Failure> {
     let by_name = |license: &License| {
@@ -132,7 +133,7 @@ fn find(licenses: Vec<License>, target: &str) -> Result<License, Failure> {
         found.retain(|l| l.status.is_licensed());
     }
     if found.len() > 1 && found.iter().all(|l| l.serial == found[0].serial) {
-        found.sort_by_key(|l| std::cmp::Reverse(l.since));
+        found.sort_by(newest_first);
         found.truncate(1);
     }
     match found.len() {

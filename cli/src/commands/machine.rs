@@ -90,8 +90,9 @@ fn rename(name: &str, out: &mut Output) -> Result<Exit, Failure> {
         DeviceName::try_from(name.trim().to_owned()).map_err(|error| Failure::input("bad_name", &error))?;
     let name = connect::daemon(out)?.rename_machine(name)?;
     out.json(&json!({ "device_name": name }));
-    out.line(format!(
-        "Vendors will know this computer as {} from its next activation on.",
+    out.sentence(format!(
+        "Vendors will know this computer as {} from its next activation on. To tell a vendor now, activate again: that \
+         takes no second seat.",
         quoted(name.as_str())
     ));
     Ok(Exit::Done)

@@ -63,6 +63,9 @@ pub enum ManagerError {
     /// The daemon knows no such method or error: its version differs.
     #[error("the daemon answered “{0}”, which this program does not know")]
     Unknown(String),
+    /// The daemon serves another user.
+    #[error("the daemon refuses to serve this user: it belongs to another one")]
+    NotOurs,
     /// The connection failed.
     #[error("the connection to the daemon failed")]
     Io(#[from] io::Error),
@@ -83,6 +86,9 @@ impl ManagerError {
             Self::Stranger { .. } => {
                 "Do not go on: ask the administrator of this computer who runs that process."
             }
+            Self::NotOurs => {
+                "Run the command as the user whose daemon it is, or without CLAVIGER_HOME to use this user's own."
+            }
             Self::NoPlace => "Ask the administrator of this computer to give this user a home folder.",
             Self::Timeout(_) | Self::Closed | Self::Io(_) => {
                 "Look at `claviger daemon logs`, then try again. Licensed plug-ins go on working meanwhile."
@@ -100,7 +106,7 @@ impl ManagerError {
     pub fn code(&self) -> &str {
         match self {
             Self::NotRunning { .. } => "daemon_not_running",
-            Self::Denied { .. } => "daemon_denied",
+            Self::Denied { .. } | Self::NotOurs => "daemon_denied",
             Self::Stranger { .. } => "daemon_not_trusted",
             Self::NoPlace => "no_home",
             Self::Timeout(_) => "daemon_timeout",

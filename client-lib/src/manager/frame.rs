@@ -113,6 +113,7 @@ impl Reader {
             }
             Some(name) => Err(match serde_json::from_slice::<CallError>(&frame) {
                 Ok(error) => ManagerError::Call(error),
+                Err(_) if name == "org.varlink.service.PermissionDenied" => ManagerError::NotOurs,
                 Err(_) => ManagerError::Unknown(name.chars().filter(|c| !c.is_control()).take(128).collect()),
             }),
         }
@@ -187,10 +188,13 @@ mod tests {
     fn errors_are_typed_and_strange_ones_named_without_escapes() {
         let (mut reader, stream) = answered(
             b"{\"error\":\"io.claviger.Daemon.NotPermitted\",\"parameters\":{\"message\":\"no\"}}\0\
+              {\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}\0\
               {\"error\":\"org.varlink.service.MethodNotFound\\u001b[31m\",\"parameters\":{\"method\":\"x\"}}\0",
         );
         let error = reader.reply::<Empty>(&stream, SECOND).err().unwrap();
         assert!(matches!(error, ManagerError::Call(CallError::NotPermitted { advice: None, .. })));
+        let error = reader.reply::<Empty>(&stream, SECOND).err().unwrap();
+        assert!(matches!(error, ManagerError::NotOurs), "{error}");
         let error = reader.reply::<Empty>(&stream, SECOND).err().unwrap();
         assert!(matches!(error, ManagerError::Unknown(n) if n == "org.varlink.service.MethodNotFound[31m"));
     }

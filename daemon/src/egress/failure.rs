@@ -15,8 +15,8 @@ pub enum Failure {
     Policy,
     #[error("The vendor's server address “{0}” may not be used: it must begin with https://")]
     Address(String),
-    #[error("The name of the vendor's server could not be found")]
-    Dns,
+    #[error("The name of the vendor's server{} could not be found", host(.0))]
+    Dns(String),
     #[error("The vendor's server refused the connection")]
     Refused,
     #[error("The network is down, or there is no way to the vendor's server")]
@@ -51,7 +51,7 @@ pub enum Failure {
     NotAServer { status: u16 },
     #[error("The proxy asks for a user name and password")]
     ProxyRefused,
-    #[error("The vendor's server has a problem at the moment (HTTP {status})")]
+    #[error("The vendor's server {} (HTTP {status})", trouble(*.status))]
     ServerError { status: u16, retry_after: Option<u64> },
     #[error("The signed answer cannot be believed: {message}")]
     Untrusted { code: &'static str, message: String },
@@ -59,6 +59,18 @@ pub enum Failure {
     Setup(String),
     #[error("Nothing was sent, because the log of what is sent cannot be written")]
     Log(#[source] FileError),
+}
+
+fn host(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(", {name},") }
+}
+
+fn trouble(status: u16) -> &'static str {
+    if matches!(status, 429 | 503) {
+        "is busy, and takes no more requests for the moment"
+    } else {
+        "has a problem at the moment"
+    }
 }
 
 fn target(to: &str) -> String {
@@ -72,7 +84,7 @@ impl Failure {
         match self {
             Self::Policy => "network_off",
             Self::Address(_) => "insecure_server",
-            Self::Dns => "dns",
+            Self::Dns(_) => "dns",
             Self::Refused => "connection_refused",
             Self::NoRoute => "no_route",
             Self::ConnectTimeout => "connect_timeout",
@@ -89,7 +101,7 @@ impl Failure {
             Self::NotAnAnswer => "not_an_answer",
             Self::NotAServer { .. } => "not_a_server",
             Self::ProxyRefused => "proxy_refused",
-            Self::ServerError { status: 503, .. } => "server_busy",
+            Self::ServerError { status: 429 | 503, .. } => "server_busy",
             Self::ServerError { .. } => "server_error",
             Self::Untrusted { .. } => "untrusted_answer",
             Self::Setup(_) => "connection_setup",
@@ -97,24 +109,34 @@ impl Failure {
         }
     }
 
-    /// Whether a failure with this code is sure to have come before any byte of the request was sent.
+    /// Whether this is sure to have come before any byte of the request was sent.
     #[must_use]
-    pub fn reached_nobody(code: &str) -> bool {
-        matches!(
-            code,
-            "network_off"
-                | "insecure_server"
-                | "dns"
-                | "connection_refused"
-                | "no_route"
-                | "connect_timeout"
-                | "tls_wrong_name"
-                | "tls_expired"
-                | "tls_unknown_issuer"
-                | "tls_failed"
-                | "proxy_refused"
-                | "connection_setup"
-        )
+    pub fn reached_nobody(&self) -> bool {
+        match self {
+            Self::Policy
+            | Self::Address(_)
+            | Self::Dns(_)
+            | Self::Refused
+            | Self::NoRoute
+            | Self::ConnectTimeout
+            | Self::TlsName(_)
+            | Self::TlsExpired(_)
+            | Self::TlsUnknownIssuer
+            | Self::Tls(_)
+            | Self::ProxyRefused
+            | Self::Setup(_)
+            | Self::Log(_) => true,
+            Self::Timeout
+            | Self::Cut
+            | Self::Connection(_)
+            | Self::Redirected(_)
+            | Self::TooLarge
+            | Self::Html
+            | Self::NotAnAnswer
+            | Self::NotAServer { .. }
+            | Self::ServerError { .. }
+            | Self::Untrusted { .. } => false,
+        }
     }
 
     /// Seconds that the server asked to wait.
@@ -132,7 +154,10 @@ impl Failure {
                 "Ask your administrator; /etc/claviger/policy.toml decides. Offline activation works without a network."
             }
             Self::Address(_) => "Ask the vendor for a current vendor profile.",
-            Self::Dns | Self::NoRoute => "Check this computer's internet connection, then try again.",
+            Self::Dns(_) => {
+                "Check this computer's internet connection (and the proxy's name, where there is one), then try again."
+            }
+            Self::NoRoute => "Check this computer's internet connection, then try again.",
             Self::Refused | Self::ConnectTimeout | Self::Timeout | Self::Cut | Self::Connection(_) => {
                 "Check this computer's internet connection, firewall and proxy, then try again; if others cannot reach \
                  it either, the vendor's server is down: try again later."
@@ -161,7 +186,12 @@ impl Failure {
                  another network, then tell the vendor."
             }
             Self::ServerError { retry_after: Some(seconds), .. } => {
-                return format!("Try again in {seconds} seconds. Your licenses are untouched.");
+                let wait = match seconds {
+                    0 | 1 => "a second".to_owned(),
+                    2..=120 => format!("{seconds} seconds"),
+                    _ => format!("{} minutes", seconds.div_ceil(60)),
+                };
+                return format!("Try again in {wait}. Your licenses are untouched.");
             }
             Self::ServerError { .. } => "Try again in a few minutes; if it lasts, tell the vendor.",
             Self::Setup(_) => {
@@ -186,7 +216,8 @@ impl Failure {
             return if error.is_connect() { Self::ConnectTimeout } else { Self::Timeout };
         }
         if links().any(|e| e.to_string().contains("dns error")) {
-            return Self::Dns;
+            let name = error.url().and_then(|url| url.host_str()).unwrap_or_default();
+            return Self::Dns(name.to_owned());
         }
         for link in links() {
             if let Some(io) = link.downcast_ref::<io::Error>() {

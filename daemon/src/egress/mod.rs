@@ -180,7 +180,9 @@ impl Egress {
             }
             bytes.extend_from_slice(&chunk);
         }
-        if status >= 500 {
+        // A limit that the server explains itself is a refusal; one without an explanation may be its front door's.
+        let limited = status == 429 && parse::<Problem>(&bytes).is_err();
+        if status >= 500 || limited {
             return Err(Failure::ServerError { status, retry_after });
         }
         Ok((status, bytes))

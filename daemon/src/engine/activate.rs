@@ -32,6 +32,32 @@ pub(super) enum Settled {
     Stale,
 }
 
+/// An intent whose end is not known.
+pub(super) struct Unsettled {
+    error: CallError,
+    /// Not a byte of the request was sent.
+    unsent: bool,
+}
+
+impl From<Failure> for Unsettled {
+    fn from(failure: Failure) -> Self {
+        let unsent = failure.reached_nobody();
+        Self { error: failure.into(), unsent }
+    }
+}
+
+impl From<CallError> for Unsettled {
+    fn from(error: CallError) -> Self {
+        Self { error, unsent: false }
+    }
+}
+
+impl From<Unsettled> for CallError {
+    fn from(unsettled: Unsettled) -> Self {
+        unsettled.error
+    }
+}
+
 impl Engine {
     /// Uses a license on this machine. Input is checked before anything is sent. Once the exchange has begun it goes
     /// on to its end, whether or not the caller still listens.
@@ -61,8 +87,9 @@ impl Engine {
             }
             None => None,
         };
-        let replace = call.replace_machine.map(|r| r.trim().to_owned()).filter(|r| !r.is_empty());
-        if replace.as_ref().is_some_and(|r| r.len() > 128 || r.chars().any(char::is_control)) {
+        let replace = call.replace_machine.map(|r| r.trim().to_owned());
+        if replace.as_ref().is_some_and(|r| r.is_empty() || r.len() > 128 || r.chars().any(char::is_control))
+        {
             return Err(CallError::InvalidInput {
                 code: "bad_name".to_owned(),
                 message: "No computer has a name like that.".to_owned(),
@@ -127,7 +154,7 @@ impl Engine {
         let (intent, request) = self.intend(vendor, &key, serial, unlock, replace)?;
         progress(format!("Contacting {}.", vendor.profile.name));
         let settled = self.settle(vendor, &intent, &request).await;
-        match settled.map_err(|error| self.came_to_nothing(vendor, request.nonce, error))? {
+        match settled.map_err(|failed| self.came_to_nothing(vendor, request.nonce, failed))? {
             Settled::Activated(certificate, text) => {
                 progress("The activation is stored.".to_owned());
                 tracing::info!(vendor = %vendor.id(), activation = %certificate.jti, "activated");
@@ -147,15 +174,14 @@ impl Engine {
 
     /// A first attempt without an answer. When nothing was sent, nothing is left to find out: a seat taken unseen an hour
     /// later would surprise whoever has gone to another computer meanwhile. Otherwise the person is told.
-    fn came_to_nothing(&self, vendor: &Vendor, nonce: Nonce, mut error: CallError) -> CallError {
-        if let CallError::Unreachable { code, message, .. } = &mut error {
-            if Failure::reached_nobody(code) {
-                self.clear(vendor, nonce);
-            } else {
-                message.push_str(
-                    " Whether the server made the activation is not known yet: this computer keeps asking until it is.",
-                );
-            }
+    fn came_to_nothing(&self, vendor: &Vendor, nonce: Nonce, failed: Unsettled) -> CallError {
+        let Unsettled { mut error, unsent } = failed;
+        if unsent {
+            self.clear(vendor, nonce);
+        } else if let CallError::Unreachable { message, .. } = &mut error {
+            message.push_str(
+                " Whether the server made the activation is not known yet: this computer keeps asking until it is.",
+            );
         }
         error
     }
@@ -191,12 +217,12 @@ impl Engine {
         vendor: &Rc<Vendor>,
         intent: &Intent,
         request: &Request,
-    ) -> Result<Settled, CallError> {
+    ) -> Result<Settled, Unsettled> {
         let device = device_of(&intent.request, vendor)?;
         let envelope = Envelope::Activate(intent.request.clone());
         match self.exchange(vendor, &device, envelope, &intent.request).await? {
             Exchanged::Answer(answer) => match answer.outcome {
-                Outcome::Activated { certificate } => self.commit(vendor, request, &certificate),
+                Outcome::Activated { certificate } => Ok(self.commit(vendor, request, &certificate)?),
                 _ => Err(Failure::Untrusted {
                     code: "other_outcome",
                     message: "it answers something else than what was asked".to_owned(),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use claviger_protocol::clock::{DAY, Timestamp};
 use claviger_protocol::documents::{ActivationCertificate, LicenseKind};
-use claviger_protocol::ids::ActivationId;
+use claviger_protocol::ids::{ActivationId, VendorId};
 use claviger_protocol::ipc::CallError;
 
 use super::{Engine, Vendor};
@@ -17,14 +17,14 @@ const LONGEST_WAIT: i64 = DAY;
 const AFTER_END: i64 = 30 * DAY;
 /// How long receipts and memories of ended activations are kept.
 const KEPT: i64 = 400 * DAY;
+/// How long the store tells plug-ins why an activation ended.
+const EXPLAINED: i64 = 90 * DAY;
 
 impl Engine {
     /// Works through what is due, then sleeps until the next deadline or until something changes.
     pub async fn background(self: Rc<Self>, alarm: Alarm) {
         for vendor in self.known_vendors() {
-            if let Err(e) = self.state.prune(vendor.id(), self.now().plus(-KEPT)) {
-                tracing::warn!(error = %e, cause = %e.source, "old memories could not be removed");
-            }
+            self.prune(vendor.id());
         }
         let mut stalled = 0;
         loop {
@@ -46,6 +46,19 @@ impl Engine {
                 () = alarm.wait(wake) => self.observe_clock(),
                 () = self.poke.notified() => {}
             }
+        }
+    }
+
+    /// Removes what is remembered about activations that ended long ago.
+    fn prune(&self, vendor: &VendorId) {
+        let now = self.now();
+        let pruned = self.state.prune(vendor, now.plus(-KEPT)).and_then(|()| {
+            let waiting =
+                self.state.outbox(vendor)?.into_iter().map(|(receipt, _)| receipt.activation).collect();
+            self.store.prune(vendor, &waiting, now.plus(-EXPLAINED))
+        });
+        if let Err(e) = pruned {
+            tracing::warn!(error = %e, cause = %e.source, "old memories could not be removed");
         }
     }
 

@@ -9,6 +9,7 @@ use claviger_protocol::http::ProblemCode;
 use claviger_protocol::ids::{ActivationId, ProductId, ReceiptId};
 use claviger_protocol::ipc::{CallError, DeactivateReply};
 use claviger_protocol::jws::{self, KeyInHeader};
+use claviger_protocol::layout::EndedNote;
 use claviger_protocol::naming::{self, Match};
 use claviger_protocol::serial::Serial;
 
@@ -131,6 +132,16 @@ impl Engine {
             return Err(e.into());
         }
         fault::point("after-receipt");
+        // For people who ask later by the product's name; the receipt alone says what holds.
+        let note = EndedNote {
+            reason: EndReason::GivenUp,
+            at: self.now(),
+            by: None,
+            name: certificate.name.clone(),
+        };
+        if let Err(e) = self.store.write_notes(vendor.id(), id, folders, &note) {
+            tracing::warn!(error = %e, cause = %e.source, "a note about an activation that ended is missing");
+        }
         // With a receipt beside it no copy licenses any more: one that cannot be removed now goes later.
         if let Err(e) = self.store.remove_certificates(vendor.id(), id, folders) {
             tracing::error!(error = %e, cause = %e.source, "a given-up certificate could not be removed yet");

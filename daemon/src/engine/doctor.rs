@@ -14,6 +14,13 @@ impl Engine {
         all.push(self.look_at_folder("state_folder", self.state.root(), Visibility::Private));
         all.push(self.look_at_folder("certificate_store", self.store.root(), Visibility::Public));
         all.push(self.look_at_clock());
+        for (path, stands) in self.store.misplaced().into_iter().chain(self.state.misplaced()) {
+            all.push(error(
+                "misplaced",
+                format!("{} is {stands}.", path.display()),
+                "Move it away; the daemon makes what it needs anew, and no seat is lost by it.",
+            ));
+        }
         if let Some(place) = &self.foreign_state {
             all.push(warning(
                 "foreign_state",
@@ -45,12 +52,18 @@ impl Engine {
                     if foreign > 0 {
                         all.push(warning(
                             "other_machine",
-                            format!("{name}: {foreign} activations belong to another machine."),
+                            format!(
+                                "{name}: {} to another machine.",
+                                counted(foreign, "activation belongs", "activations belong")
+                            ),
                             "Activate your licenses on this machine.",
                         ));
                     }
                     if found.broken.is_empty() {
-                        all.push(ok("activations", format!("{name}: {} activations.", found.held.len())));
+                        all.push(ok(
+                            "activations",
+                            format!("{name}: {}.", counted(found.held.len(), "activation", "activations")),
+                        ));
                     }
                 }
             }
@@ -58,7 +71,10 @@ impl Engine {
             if receipts > 0 {
                 all.push(warning(
                     "receipts",
-                    format!("{name}: {receipts} receipts wait for its server."),
+                    format!(
+                        "{name}: {} for its server.",
+                        counted(receipts, "receipt waits", "receipts wait")
+                    ),
                     "They are sent when the network is back, or with `claviger license refresh`.",
                 ));
             }
@@ -66,7 +82,10 @@ impl Engine {
             if intents > 0 {
                 all.push(warning(
                     "intents",
-                    format!("{name}: the end of {intents} activations is not known yet."),
+                    format!(
+                        "{name}: the end of {} is not known yet.",
+                        counted(intents, "activation", "activations")
+                    ),
                     "They are settled when the network is back, or with `claviger license refresh`.",
                 ));
             }
@@ -134,6 +153,10 @@ impl Engine {
             ok("clock", "This computer's clock has not been set back.".to_owned())
         }
     }
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn ok(name: &str, message: String) -> Finding {

@@ -77,8 +77,9 @@ pub struct Engine {
 pub struct Vendor {
     profile: VendorProfile,
     anchor: TrustAnchor,
-    keys: RefCell<Keys>,
-    record: RefCell<VendorRecord>,
+    /// Shared with the entry that an exchange under way was begun on, when a newer profile came meanwhile.
+    keys: Rc<RefCell<Keys>>,
+    record: Rc<RefCell<VendorRecord>>,
     /// Held during an exchange.
     lock: Arc<Mutex<()>>,
 }

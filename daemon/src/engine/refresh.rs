@@ -333,14 +333,13 @@ impl Engine {
         folders: &BTreeSet<ProductId>,
     ) -> Result<(), FileError> {
         let id = ended.license.activation;
-        if ended.reason != EndReason::GivenUp || ended.revision != u32::MAX {
-            let note = EndedNote {
-                reason: ended.reason,
-                at: ended.license.since,
-                by: ended.license.ended_by.clone(),
-            };
-            self.store.write_notes(vendor.id(), id, folders, &note)?;
-        }
+        let note = EndedNote {
+            reason: ended.reason,
+            at: ended.license.since,
+            by: ended.license.ended_by.clone(),
+            name: ended.license.product_name.clone(),
+        };
+        self.store.write_notes(vendor.id(), id, folders, &note)?;
         fault::point("after-ended-notes");
         self.store.remove_certificates(vendor.id(), id, folders)
     }

@@ -41,14 +41,23 @@ fn says_what_to_do(code: ProblemCode) -> bool {
 
 /// The machines that hold the seats, unless the sentence names them all.
 fn unnamed(seats: &Seats, message: &str) -> Option<String> {
-    if seats.holders.is_empty() || seats.holders.iter().all(|h| message.contains(h.device_name.as_str())) {
+    // Of computers of one name each has to be named by its id.
+    let named = |h: &claviger_protocol::http::SeatHolder| {
+        let twins = seats.holders.iter().filter(|other| other.device_name == h.device_name).count() > 1;
+        message.contains(h.device_name.as_str()) && (!twins || message.contains(&h.machine_id.to_string()))
+    };
+    if seats.holders.is_empty() || seats.holders.iter().all(named) {
         return None;
     }
     let names: Vec<String> = seats
         .holders
         .iter()
         .take(50)
-        .map(|h| format!("{} (since {})", h.device_name, h.since.date()))
+        .map(|h| {
+            let twins = seats.holders.iter().filter(|other| other.device_name == h.device_name).count() > 1;
+            let id = if twins { format!("id {}, ", h.machine_id) } else { String::new() };
+            format!("{} ({id}since {})", h.device_name, h.since.date())
+        })
         .collect();
     Some(names.join(", "))
 }

@@ -166,8 +166,8 @@ impl Engine {
         Some(Vendor {
             profile,
             anchor,
-            keys: RefCell::new(Keys { in_force, pending }),
-            record: RefCell::new(record),
+            keys: Rc::new(RefCell::new(Keys { in_force, pending })),
+            record: Rc::new(RefCell::new(record)),
             lock: Arc::default(),
         })
     }
@@ -226,17 +226,14 @@ impl Engine {
         let vendor = match known {
             None => self.assemble(text, profile).map(Rc::new),
             Some(old) => {
-                // The same keys under a new address: whatever runs on the old entry keeps its lock and its keyset.
+                // The same keys under a new address: whatever runs on the old entry shares lock,
+                // keyset and record with the new one.
                 let anchor = old.anchor.clone();
-                let keys = old.keys.borrow();
                 Some(Rc::new(Vendor {
                     profile,
                     anchor,
-                    keys: RefCell::new(Keys {
-                        in_force: keys.in_force.clone(),
-                        pending: keys.pending.clone(),
-                    }),
-                    record: RefCell::new(old.record.borrow().clone()),
+                    keys: old.keys.clone(),
+                    record: old.record.clone(),
                     lock: old.lock.clone(),
                 }))
             }
@@ -398,7 +395,10 @@ impl Engine {
                 Ok((vendor.clone(), serial))
             }
             [] => {
-                // What no vendor could have issued is said at once.
+                // What no vendor could have issued, or a known one almost did, is said at once.
+                if let Some(e) = vendors.iter().find_map(|v| Serial::near_miss(typed, &v.profile.prefix)) {
+                    return Err(mistyped("mistyped_serial", &e));
+                }
                 Serial::foreign(typed).map_err(|e| mistyped("mistyped_serial", &e))?;
                 let (message, advice) = if vendors.is_empty() {
                     (

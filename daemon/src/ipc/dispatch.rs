@@ -80,16 +80,21 @@ impl Session {
         }
     }
 
-    fn may_change(&self) -> bool {
+    async fn may_change(&self) -> bool {
         match (self.engine.mode(), self.engine.change_group()) {
             (Mode::User, _) => self.peer.is_owner(),
             (Mode::System, None) => true,
-            (Mode::System, Some(group)) => self.peer.is_administrator() || self.peer.is_in_group(group),
+            (Mode::System, Some(_)) if self.peer.is_administrator() => true,
+            (Mode::System, Some(group)) => {
+                let (peer, group) = (self.peer.clone(), group.to_owned());
+                // Where groups come from a directory server, asking may take long: the others are served meanwhile.
+                tokio::task::spawn_blocking(move || peer.is_in_group(&group)).await.unwrap_or(false)
+            }
         }
     }
 
     async fn answer(&mut self, method: Method, wish: Wish) -> io::Result<()> {
-        if changes(&method) && !self.may_change() {
+        if changes(&method) && !self.may_change().await {
             let group = self.engine.change_group().unwrap_or_default();
             let error = CallError::NotPermitted {
                 message: "The administrator keeps changes to licenses on this computer to a group of users."
@@ -101,7 +106,7 @@ impl Session {
         let engine = self.engine.clone();
         match method {
             Method::GetStatus {} => {
-                let status = engine.status(self.may_change());
+                let status = engine.status(self.may_change().await);
                 self.last(wish, &GetStatusReply { status }).await
             }
             Method::ListVendors {} => {

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use claviger_protocol::ipc::MAX_CALL_FRAME;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 use zlink::connection::PassedCredentials;
 use zlink::connection::socket;
 
@@ -69,6 +69,11 @@ impl socket::Socket for Local {
 
 impl socket::ReadHalf for Bounded {
     async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<socket::ReadResult> {
+        if self.pending == 0 {
+            // No frame is under way: what `zlink` lends is what earlier calls left behind, unlock codes included. It is
+            // wiped before this waits for the next one, or for the end.
+            buf.zeroize();
+        }
         if self.taken == self.ahead.len() {
             self.fill().await?;
         }

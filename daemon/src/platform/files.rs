@@ -193,6 +193,21 @@ pub fn list(folder: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
+/// What stands at `path`, in words, where a file (or, with `folder`, a folder) should and something else does.
+#[must_use]
+pub fn misplaced(path: &Path, folder: bool) -> Option<&'static str> {
+    let kind = fs::symlink_metadata(path).ok()?.file_type();
+    // A link is followed, as reading does.
+    let kind =
+        if kind.is_symlink() { fs::metadata(path).map_or(kind, |found| found.file_type()) } else { kind };
+    match (kind.is_file(), kind.is_dir(), folder) {
+        (true, _, false) | (_, true, true) => None,
+        (true, _, true) => Some("a file where a folder should be"),
+        (_, true, false) => Some("a folder where a file should be"),
+        _ => Some("neither a file nor a folder, but a pipe, socket, device or dead link"),
+    }
+}
+
 /// Opens a private file to append to it; made when it is missing.
 ///
 /// # Errors

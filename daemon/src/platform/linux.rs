@@ -321,6 +321,13 @@ impl Listener {
         let (address, _folder) =
             short_address(&paths.socket).map_err(|e| error("its folder cannot be opened", e))?;
         match fs::remove_file(&address) {
+            Err(_) if fs::symlink_metadata(&address).is_ok_and(|found| found.is_dir()) => {
+                return Err(BindError {
+                    path: paths.socket.display().to_string(),
+                    why: "a folder stands in its place: move it away".to_owned(),
+                    source: None,
+                });
+            }
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(error("the old socket cannot be removed", e));
             }
@@ -527,7 +534,9 @@ pub fn process_id() -> u32 {
 /// Whether standard error goes to the journal, which adds the time itself.
 #[must_use]
 pub fn boot_log_stream() -> bool {
-    std::env::var_os("JOURNAL_STREAM").is_some() && rustix::fs::fstat(io::stderr().as_fd()).is_ok()
+    // systemd says which stream it made (device:inode): a redirected one is not the journal's.
+    let Some(named) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    rustix::fs::fstat(io::stderr().as_fd()).is_ok_and(|f| named == format!("{}:{}", f.st_dev, f.st_ino))
 }
 
 /// Ends this process as `kill -9` would.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use claviger_protocol::ipc::Mode;
 pub use files::{
-    FileError, Visibility, append_to, clear_temporaries, list, make_dir, move_aside, read_bounded,
+    FileError, Visibility, append_to, clear_temporaries, list, make_dir, misplaced, move_aside, read_bounded,
     remove_file, sync_dir, write_file,
 };
 pub use system::{

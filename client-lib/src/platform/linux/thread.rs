@@ -133,9 +133,8 @@ mod tests {
             let _ = stopped.recv();
         }))
         .unwrap();
-        let begun = Instant::now();
+        // Returns although the thread cannot end before `stop` is dropped.
         assert!(!thread.end(Duration::from_millis(5)));
-        assert!(begun.elapsed() < Duration::from_secs(30));
         drop(stop);
     }
 }
