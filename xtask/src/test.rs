@@ -41,6 +41,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("seats", Needs::Namespaces),
     ("sent_log", Needs::Nothing),
     ("stolen_key", Needs::Nothing),
+    ("system_mode", Needs::Root),
     ("tls", Needs::Nothing),
     ("varlink_python", Needs::Python),
 ];
