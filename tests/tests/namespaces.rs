@@ -1,6 +1,5 @@
 //! A peer in another PID namespace (a container, Flatpak) has no process id here: the kernel says 0. Neither side may
 //! fall over that, and both know all the same who the other is.
-#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use std::process::Command;
 
