@@ -133,7 +133,7 @@ fn a_daemon_that_hangs_holds_no_close_up() {
     license.activate("EX-1", None, |_| {}).unwrap();
     let watch = license.watch(|_| {}).unwrap();
     drop((vendor, license, watch));
-    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "it waited for a daemon that never answers");
 }
 
 #[test]

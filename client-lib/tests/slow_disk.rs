@@ -58,14 +58,15 @@ fn a_disk_that_hangs_holds_nobody_up() {
         assert_eq!(vendor.open(SYNTH, OpenOptions::new()).unwrap().status(), Status::Pending);
     }
     let rest = begun.elapsed();
-    assert!(first < Duration::from_millis(100), "{first:?}");
-    assert!(rest < Duration::from_millis(100), "{rest:?}");
+    // What waited for this disk would wait for ever; the bound is for machines with much else to do.
+    assert!(first < Duration::from_secs(10), "{first:?}");
+    assert!(rest < Duration::from_secs(10), "{rest:?}");
     // Closing does not wait for the disk either, and the truth arrives when the disk answers.
     let begun = Instant::now();
     drop(vendor);
     let kept = license.clone();
     drop(license);
-    assert!(begun.elapsed() < Duration::from_millis(100));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     let (tell, told) = std::sync::mpsc::channel();
     stalled.1 = None;
     let waiting = std::thread::spawn(move || {

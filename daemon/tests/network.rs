@@ -35,7 +35,7 @@ fn against(url: &str) -> CallError {
         let daemon = start(home);
         let began = Instant::now();
         let error = activate(&daemon, "SHOP0002").await.unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         assert_eq!(files(&home.join("certs/com.example/products")), before, "{error}");
         assert_eq!(daemon.engine.list_licenses(None).unwrap().len(), 1);
         assert!(error.advice().is_some_and(|a| a.ends_with('.')), "{error:?}");

@@ -222,7 +222,7 @@ mod tests {
         let begun = Instant::now();
         let error = Reader::default().reply::<Empty>(&ours, Duration::from_millis(100)).err().unwrap();
         assert!(matches!(error, ManagerError::Timeout(_)), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         stop.send(()).unwrap();
         dribble.join().unwrap();
     }
