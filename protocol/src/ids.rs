@@ -282,7 +282,7 @@ impl DeviceName {
 }
 
 /// Control characters, and the invisible marks that reorder or hide text in a terminal or a list of seats.
-pub(crate) fn is_unprintable(c: char) -> bool {
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

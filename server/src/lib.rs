@@ -6,6 +6,7 @@
 //! | [`storage`] | the seam to the database, and SQLite behind it |
 //! | [`engine`] | what a request does to a license: pure decisions, and the one writer that commits them |
 //! | [`http`] | the routes under `/v1`, limits, and the listener |
+//! | `offline` | the same requests in files and pasted text, for the portal and the command line |
 //! | [`licensing`] | what the commands and the admin interface do to licenses |
 //! | [`keys`] | root key file, issuing keys, keysets, vendor profile |
 //! | [`admin_keys`] | who may use the admin interface |
@@ -26,6 +27,7 @@ pub mod keys;
 pub mod licensing;
 pub mod lock;
 pub mod metrics;
+mod offline;
 pub mod security_log;
 pub mod storage;
 pub mod tls;

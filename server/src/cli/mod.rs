@@ -12,6 +12,7 @@ mod init;
 mod keys;
 mod license;
 mod man;
+mod offline;
 mod output;
 mod passphrase;
 mod product;
@@ -59,6 +60,7 @@ enum Command {
     Activation(activation::Args),
     Completions(completions::Args),
     Man(man::Args),
+    Offline(offline::Args),
 }
 
 /// Runs the program.
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Command::Man(args) => man::run(args, output),
+        Command::Offline(args) => offline::run(&args, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

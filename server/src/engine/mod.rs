@@ -18,4 +18,4 @@ pub use command::{
 pub use decide::{Context, MAX_DEVICE_KEYS, YEAR, decide, holders};
 pub use lookup::Lookup;
 pub use world::{Answered, Changes, LicenseEntry, Touched, World};
-pub use writer::{Writer, WriterError};
+pub use writer::{Decided, Writer, WriterError};

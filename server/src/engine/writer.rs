@@ -63,12 +63,35 @@ impl Writer {
     /// # Errors
     /// [`WriterError`]; then nothing was stored.
     pub async fn decide(&self, command: Command) -> Result<Decision, WriterError> {
+        self.queue(command)?.wait().await
+    }
+
+    /// Puts a request into the queue, behind everything that was put there before. Dropping what comes back leaves it
+    /// undecided, unless it is being decided already.
+    ///
+    /// # Errors
+    /// [`WriterError`]; then nothing was stored.
+    pub fn queue(&self, command: Command) -> Result<Decided, WriterError> {
         let (reply, decided) = oneshot::channel();
         self.queue.try_send(Job { command, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriterError::Busy,
             mpsc::error::TrySendError::Closed(_) => WriterError::Stopping,
         })?;
-        decided.await.map_err(|_| WriterError::Stopping)?
+        Ok(Decided(decided))
+    }
+}
+
+/// A decision to come.
+#[derive(Debug)]
+pub struct Decided(oneshot::Receiver<Result<Decision, WriterError>>);
+
+impl Decided {
+    /// Waits until it is committed.
+    ///
+    /// # Errors
+    /// [`WriterError`]; then nothing was stored.
+    pub async fn wait(self) -> Result<Decision, WriterError> {
+        self.0.await.map_err(|_| WriterError::Stopping)?
     }
 }
 

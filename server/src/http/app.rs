@@ -12,8 +12,10 @@ use ring::rand::SecureRandom;
 use super::exchange::Peer;
 use super::issuer::IssuerCell;
 use super::limit::FailedProofs;
+use super::portal::Counter;
 use crate::admin_keys::AdminKeys;
 use crate::engine::{Lookup, Writer};
+use crate::keys::Issuer;
 use crate::metrics::Metrics;
 use crate::security_log::{Entry, SecurityLog};
 use crate::storage::Store;
@@ -50,6 +52,7 @@ pub struct App {
     pub(super) failed_proofs: FailedProofs,
     /// Verified against when a serial number is unknown, so that both failures take the same time.
     pub(super) nobody: PublicKey,
+    pub(super) counter: Counter,
 }
 
 impl App {
@@ -69,7 +72,22 @@ impl App {
         );
         let lookup = Lookup::start(Arc::clone(&parts.store));
         let nobody = claviger_protocol::keys::SigningKey::generate(parts.rng.as_ref())?.public();
-        Ok((Arc::new(Self { parts, writer, lookup, failed_proofs: FailedProofs::default(), nobody }), done))
+        Ok((
+            Arc::new(Self {
+                parts,
+                writer,
+                lookup,
+                failed_proofs: FailedProofs::default(),
+                nobody,
+                counter: Counter::default(),
+            }),
+            done,
+        ))
+    }
+
+    /// The issuing keys as they are now.
+    pub(crate) fn issuer(&self) -> Arc<Issuer> {
+        self.parts.issuer.get()
     }
 
     /// Forgets what need not be kept, now and then, for as long as it is polled.

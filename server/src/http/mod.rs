@@ -2,17 +2,20 @@
 
 mod admin;
 mod app;
+pub(crate) mod desk;
 mod door;
 mod exchange;
 mod issuer;
 mod limit;
 mod listener;
 mod openapi;
+mod portal;
 mod problem;
 mod public;
 mod refusal;
 
 pub use app::{App, AppParts};
+pub(crate) use exchange::Peer;
 pub use issuer::IssuerCell;
 pub use limit::FailedProofs;
 pub use listener::{Limits, Listener};
@@ -34,13 +37,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(public::health))
         .route("/openapi.json", get(openapi::openapi))
         .nest("/admin", admin::routes())
-        .layer(counted)
+        .layer(counted.clone())
         // Below the layer: these count themselves.
         .route("/activate", post(exchange::activate))
         .route("/refresh", post(exchange::refresh))
         .route("/deactivate", post(exchange::deactivate));
     Router::new()
         .nest("/v1", v1)
+        .merge(portal::routes().layer(counted))
         .fallback(async || {
             ApiProblem::from(
                 Problem::new(ProblemCode::NotFound)

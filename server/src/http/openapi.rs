@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use super::{admin, exchange, public};
+use super::{admin, exchange, portal, public};
 
 /// A signed request.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -103,6 +103,7 @@ pub(super) struct SeatHolder {
         admin::import_licenses, admin::show_license, admin::suspend_license, admin::resume_license,
         admin::revoke_license, admin::transfer_license, admin::renew_license, admin::list_activations,
         admin::release_activation,
+        portal::start_page, portal::give_in, portal::bundle,
     ),
     components(schemas(Problem)),
     modifiers(&AdminKeyScheme)
@@ -179,12 +180,18 @@ mod tests {
             }
         }
         assert!(text["openapi"].as_str().unwrap().starts_with("3.1"));
-        for path in
-            ["/v1/activate", "/v1/refresh", "/v1/deactivate", "/v1/keyset", "/v1/manifest", "/v1/health"]
-        {
+        for path in [
+            "/v1/activate",
+            "/v1/refresh",
+            "/v1/deactivate",
+            "/v1/keyset",
+            "/v1/manifest",
+            "/v1/health",
+            "/offline",
+        ] {
             assert!(text["paths"][path].is_object(), "{path}");
         }
-        assert_eq!(text["paths"].as_object().unwrap().len(), 17);
+        assert_eq!(text["paths"].as_object().unwrap().len(), 19);
         let scheme = &text["components"]["securitySchemes"]["admin_key"];
         assert!(scheme["description"].as_str().unwrap().contains("`support`"));
         for (path, operations) in text["paths"].as_object().unwrap() {
