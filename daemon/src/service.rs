@@ -80,6 +80,7 @@ async fn serve(paths: Paths) -> ExitCode {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRandom::new()),
         limits: Limits::default(),
+        do_not_track: platform::do_not_track(),
     };
     // The lock is held until the process ends.
     let (engine, _lock) = match Engine::start(setup) {

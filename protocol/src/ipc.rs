@@ -59,6 +59,38 @@ pub enum Method {
     Monitor {},
     #[serde(rename = "io.claviger.Daemon.Doctor")]
     Doctor {},
+    #[serde(rename = "io.claviger.Daemon.ListConsents")]
+    ListConsents {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    #[serde(rename = "io.claviger.Daemon.ShowNotice")]
+    ShowNotice {
+        vendor: VendorId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        language: Option<String>,
+    },
+    #[serde(rename = "io.claviger.Daemon.Grant")]
+    Grant { vendor: VendorId, challenge: String },
+    #[serde(rename = "io.claviger.Daemon.Refuse")]
+    Refuse {
+        vendor: VendorId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        challenge: Option<String>,
+    },
+    #[serde(rename = "io.claviger.Daemon.Withdraw")]
+    Withdraw { vendor: VendorId },
+    #[serde(rename = "io.claviger.Daemon.ReportUse")]
+    ReportUse { product: ProductId, version: String, daw: String },
+    #[serde(rename = "io.claviger.Daemon.PreviewTelemetry")]
+    PreviewTelemetry {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    #[serde(rename = "io.claviger.Daemon.ListSent")]
+    ListSent {},
+    #[serde(rename = "io.claviger.Daemon.ClearSent")]
+    ClearSent {},
 }
 
 /// Varlink lets a caller leave `parameters` out, and unknown ones are ignored: a newer CLI may say more.
@@ -382,6 +414,214 @@ impl From<String> for Level {
             _ => Self::Warning,
         }
     }
+}
+
+/// Reply to `ListConsents`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListConsentsReply {
+    /// One a known vendor.
+    pub consents: Vec<Consent>,
+}
+
+/// Reply to `Grant`, `Refuse` and `Withdraw`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentReply {
+    /// What holds now.
+    pub consent: Consent,
+}
+
+/// What the caller has decided about one vendor's usage statistics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// Its name.
+    pub vendor_name: String,
+    /// Where it stands.
+    pub state: ConsentState,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When a consent or refusal ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Whether uses are counted at this moment: given, current, and nothing vetoes.
+    pub counting: bool,
+    /// What keeps telemetry off whatever the person decided: `policy`, `do_not_track`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub veto: Option<String>,
+    /// The version of the notice that was decided about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_version: Option<u32>,
+    /// The consent record, JSON after docs/consent-record.schema.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// The record signed by this computer, for the person to keep: a `claviger-consent-receipt+jws`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// Where a consent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentState {
+    /// The notice was shown; no answer yet.
+    Requested,
+    /// Given.
+    Given,
+    /// Refused.
+    Refused,
+    /// Withdrawn.
+    Withdrawn,
+    /// Given or refused more than 13 months ago.
+    Expired,
+    /// Purpose, fields or policy have changed since.
+    Superseded,
+    /// Never asked. Also read from any state of a later version: nothing may be counted then.
+    #[serde(other)]
+    None,
+}
+
+/// Reply to `ShowNotice`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowNoticeReply {
+    /// What the person is to read.
+    pub notice: NoticeShown,
+    /// Good for one `Grant` or `Refuse` by the same user, for an hour.
+    pub challenge: String,
+}
+
+/// A vendor's signed notice in one language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeShown {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// Its name.
+    pub vendor_name: String,
+    /// The notice's id.
+    pub id: String,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of the signed notice, base64url.
+    pub sha256: String,
+    /// The language of title and text.
+    pub language: String,
+    /// One line.
+    pub title: String,
+    /// The notice itself, plain text.
+    pub text: String,
+    /// What the data is for.
+    pub purpose: String,
+    /// The fields that are sent.
+    pub fields: Vec<String>,
+    /// Who is responsible: name.
+    pub controller: String,
+    /// Postal address.
+    pub address: String,
+    /// Mail address.
+    pub contact: String,
+    /// The data-protection officer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection_officer: Option<String>,
+    /// The supervisory authority: name.
+    pub authority: String,
+    /// Its page.
+    pub authority_url: String,
+    /// The privacy policy: address.
+    pub policy_url: String,
+    /// Its version.
+    pub policy_version: String,
+    /// From when on the notice holds.
+    pub effective: Date,
+    /// Who else receives the data.
+    pub recipients: Vec<String>,
+    /// For how many days counts are kept.
+    pub retention_days: u32,
+    /// Whose law holds.
+    pub jurisdiction: String,
+}
+
+/// Reply to `PreviewTelemetry`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewReply {
+    /// What will be sent, by time; empty without consent.
+    pub planned: Vec<PlannedSend>,
+    /// What is counted at the moment.
+    pub counted: Vec<Counted>,
+}
+
+/// A request that the daemon will make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedSend {
+    /// To whom.
+    pub vendor: VendorId,
+    /// Why: a purpose of the sent log.
+    pub purpose: String,
+    /// When it will be sent, if the computer is on and online; otherwise at the next occasion, `until` at the latest.
+    pub due: Timestamp,
+    /// After that it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The week that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub week: Option<String>,
+    /// The HTTP method.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// The exact body; absent for a request without one, and while a week is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// How often a title was used in a week that is not over or not sent yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the interface description documents the fields")]
+pub struct Counted {
+    pub vendor: VendorId,
+    pub week: String,
+    pub product: ProductId,
+    pub version: String,
+    pub daw: String,
+    pub uses: u64,
+}
+
+/// Reply to `ListSent`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListSentReply {
+    /// What was sent, oldest first.
+    pub sent: Vec<SentEntry>,
+}
+
+/// One request that left this computer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentEntry {
+    /// When.
+    pub at: Timestamp,
+    /// To whom.
+    pub vendor: VendorId,
+    /// Why: `activate`, `refresh`, `deactivate`, `keyset`, `telemetry_notice`, `telemetry_plan`, `telemetry_tokens`,
+    /// `telemetry_report`.
+    pub purpose: String,
+    /// On what ground: `contract`, `consent`, or `request` of the person.
+    pub basis: String,
+    /// The HTTP method.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// The exact body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// What came of it; absent while it is under way or when the daemon was stopped meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+}
+
+/// Reply to `ClearSent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearSentReply {
+    /// How many entries were removed.
+    pub removed: u64,
 }
 
 /// Reply without content.

@@ -128,6 +128,15 @@ fn the_varlink_description_matches_the_types() {
         ("RenameMachine", &["rename_machine"]),
         ("Monitor", &["list_licenses"]),
         ("Doctor", &["doctor"]),
+        ("ListConsents", &["list_consents"]),
+        ("ShowNotice", &["show_notice"]),
+        ("Grant", &["consent"]),
+        ("Refuse", &["consent"]),
+        ("Withdraw", &["consent"]),
+        ("ReportUse", &["empty"]),
+        ("PreviewTelemetry", &["preview_telemetry"]),
+        ("ListSent", &["list_sent"]),
+        ("ClearSent", &["clear_sent"]),
     ]);
     let examples: BTreeMap<&str, String> = messages::replies().into_iter().collect();
     for (method, (_, output)) in &interface.methods {

@@ -90,6 +90,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     units.args(["test", "--workspace", "--exclude", "claviger-tests", "--no-fail-fast"]);
     units.args(&options.filter);
     hermetic(&mut units);
+    if options.slow {
+        units.env("CLAVIGER_TEST_SLOW", "1");
+    }
     lines.push(Line {
         suite: "each package by itself".to_owned(),
         outcome: Ok(outcome::cargo_test(&mut units)?),

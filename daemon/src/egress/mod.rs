@@ -20,6 +20,7 @@ pub use failure::Failure;
 pub use sent_log::{Record, SentLog};
 
 use crate::policy::Policy;
+use crate::telemetry::{Kind, Outgoing};
 
 /// What may leave this machine, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub enum Envelope {
     Deactivate(String),
     /// The vendor's keyset; says nothing about this machine.
     Keyset,
+    /// The notice that a person wants to read; says nothing about this machine.
+    Notice,
+    /// Usage statistics that a person has agreed to.
+    Telemetry(Outgoing),
 }
 
 impl Envelope {
@@ -43,13 +48,37 @@ impl Envelope {
             Self::Refresh(_) => "refresh",
             Self::Deactivate(_) => "deactivate",
             Self::Keyset => "keyset",
+            Self::Notice => Kind::Notice.purpose(),
+            Self::Telemetry(outgoing) => outgoing.purpose(),
         }
     }
 
-    fn into_request(self) -> Option<String> {
+    /// On what ground: a stable word of the sent log.
+    #[must_use]
+    pub fn basis(&self) -> &'static str {
         match self {
-            Self::Activate(request) | Self::Refresh(request) | Self::Deactivate(request) => Some(request),
-            Self::Keyset => None,
+            Self::Activate(_) | Self::Refresh(_) | Self::Deactivate(_) | Self::Keyset => "contract",
+            Self::Notice => "request",
+            Self::Telemetry(_) => "consent",
+        }
+    }
+
+    fn path(&self) -> String {
+        match self {
+            Self::Notice => Kind::Notice.path().to_owned(),
+            Self::Telemetry(outgoing) => outgoing.path().to_owned(),
+            _ => format!("/v1/{}", self.purpose()),
+        }
+    }
+
+    fn into_body(self) -> Option<String> {
+        match self {
+            Self::Activate(request) | Self::Refresh(request) | Self::Deactivate(request) => {
+                // A struct of one text always serializes.
+                Some(serde_json::to_string(&RequestBody { request }).unwrap_or_default())
+            }
+            Self::Keyset | Self::Notice => None,
+            Self::Telemetry(outgoing) => outgoing.body().map(ToOwned::to_owned),
         }
     }
 }
@@ -61,6 +90,8 @@ pub enum Reply {
     Answer(String),
     /// The keyset.
     Keyset(KeysetBody),
+    /// What a telemetry path or the notice's gives; empty when the server has taken a report.
+    Plain(Vec<u8>),
     /// The server refused.
     Refused(Box<Problem>),
 }
@@ -108,6 +139,12 @@ impl Egress {
         }
     }
 
+    /// The log of what this computer sent; what single persons agreed to is in logs of their own.
+    #[must_use]
+    pub fn log(&self) -> &SentLog {
+        &self.log
+    }
+
     /// Sends an envelope to a vendor's server.
     ///
     /// # Errors
@@ -119,37 +156,54 @@ impl Egress {
         server: &str,
         envelope: Envelope,
     ) -> Result<Reply, Failure> {
+        self.send_logged(clock, &self.log, vendor, server, envelope).await
+    }
+
+    /// The same, written into a person's own log.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn send_logged(
+        &self,
+        clock: &dyn Clock,
+        log: &SentLog,
+        vendor: &VendorId,
+        server: &str,
+        envelope: Envelope,
+    ) -> Result<Reply, Failure> {
         if !self.network {
             return Err(Failure::Policy);
         }
         let base = check_server(server)?;
-        let purpose = envelope.purpose();
-        let url = format!("{}/v1/{purpose}", server.trim_end_matches('/'));
-        let body = envelope.into_request().map(|request| {
-            // A struct of one text always serializes.
-            serde_json::to_string(&RequestBody { request }).unwrap_or_default()
-        });
+        let (purpose, basis) = (envelope.purpose(), envelope.basis());
+        let url = url_of(server, &envelope.path());
+        let bare = matches!(envelope, Envelope::Notice | Envelope::Telemetry(_));
+        let body = envelope.into_body();
         let method = if body.is_some() { "POST" } else { "GET" };
         let record = Record::Sent {
             at: clock.now(),
             vendor: vendor.clone(),
             purpose: purpose.to_owned(),
+            basis: basis.to_owned(),
             method: method.to_owned(),
             url: url.clone(),
             body: body.clone(),
         };
-        self.log.append(clock.now(), &record).map_err(Failure::Log)?;
-        let result = self.exchange(&base, &url, body).await;
+        log.append(clock.now(), &record).map_err(Failure::Log)?;
+        let result = self.exchange(&base, &url, body, bare).await;
         let outcome = match &result {
             Ok((status, bytes)) => format!("HTTP {status}, {} bytes", bytes.len()),
             Err(failure) => failure.to_string(),
         };
         let answered = Record::Answered { at: clock.now(), vendor: vendor.clone(), url, outcome };
         // The request is out already; a log that cannot take the outcome must not lose the answer.
-        if let Err(e) = self.log.append(clock.now(), &answered) {
+        if let Err(e) = log.append(clock.now(), &answered) {
             tracing::warn!(error = %e, "the outcome could not be written to the sent log");
         }
         let (status, bytes) = result?;
+        if bare && matches!(status, 200 | 204) {
+            return Ok(Reply::Plain(bytes));
+        }
         read_reply(purpose == "keyset", status, &bytes)
     }
 
@@ -158,13 +212,18 @@ impl Egress {
         base: &reqwest::Url,
         url: &str,
         body: Option<String>,
+        bare: bool,
     ) -> Result<(u16, Vec<u8>), Failure> {
-        let client = self.client(base)?;
+        let client = self.client(base, bare)?;
         let request = match body {
             Some(body) => client.post(url).header("content-type", "application/json").body(body),
             None => client.get(url),
         };
-        let request = request.header("accept", "application/json, application/problem+json");
+        let request = if bare {
+            request
+        } else {
+            request.header("accept", "application/json, application/problem+json")
+        };
         let mut response = request.send().await.map_err(|e| Failure::of(&e))?;
         let status = response.status().as_u16();
         if (300..400).contains(&status) {
@@ -188,11 +247,15 @@ impl Egress {
         Ok((status, bytes))
     }
 
-    fn client(&self, base: &reqwest::Url) -> Result<reqwest::Client, Failure> {
+    /// A client for one connection. A bare one does not even say which version of the daemon asks.
+    fn client(&self, base: &reqwest::Url, bare: bool) -> Result<reqwest::Client, Failure> {
         // Idempotent; the provider is asked for by the TLS library when the client is built.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("claviger/", env!("CARGO_PKG_VERSION")))
+        let mut builder = reqwest::Client::builder();
+        if !bare {
+            builder = builder.user_agent(concat!("claviger/", env!("CARGO_PKG_VERSION")));
+        }
+        builder = builder
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(self.limits.connect)
             .timeout(self.limits.total)
@@ -222,6 +285,12 @@ impl Egress {
         }
         builder.build().map_err(|e| Failure::Setup(failure::chain(&e)))
     }
+}
+
+/// The address of a path at a vendor's server.
+#[must_use]
+pub fn url_of(server: &str, path: &str) -> String {
+    format!("{}{path}", server.trim_end_matches('/'))
 }
 
 /// Whether a server's address may be used: `https`, or `http` to this machine itself.

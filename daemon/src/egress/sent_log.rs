@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::{DAY, Timestamp};
 use claviger_protocol::ids::VendorId;
+use claviger_protocol::ipc::SentEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::platform::{self, FileError, Visibility};
@@ -17,6 +18,8 @@ const CURRENT: &str = "sent.jsonl";
 const MAX_FILE: u64 = 2 * 1024 * 1024;
 /// Closed files are kept while all together have at most this size.
 const MAX_TOTAL: u64 = 16 * 1024 * 1024;
+/// No line is longer: a request has at most 1 MiB.
+const MAX_LINE: u64 = 4 * 1024 * 1024;
 /// And at most this long.
 const MAX_AGE: i64 = 365 * DAY;
 
@@ -32,6 +35,9 @@ pub enum Record {
         vendor: VendorId,
         /// Why.
         purpose: String,
+        /// On what ground; empty in lines of versions that knew only contracts.
+        #[serde(default)]
+        basis: String,
         /// The HTTP method.
         method: String,
         /// Where to.
@@ -52,7 +58,15 @@ pub enum Record {
     },
 }
 
-/// The log of one daemon.
+impl Record {
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::Sent { at, .. } | Self::Answered { at, .. } => *at,
+        }
+    }
+}
+
+/// The log of one daemon, or of one person.
 #[derive(Clone, Debug)]
 pub struct SentLog {
     folder: PathBuf,
@@ -87,6 +101,89 @@ impl SentLog {
             .and_then(|()| file.sync_data())
             .map_err(|e| FileError::new("write to", &path, e))?;
         if new { platform::sync_dir(&self.folder) } else { Ok(()) }
+    }
+
+    /// Everything in it that can be read, oldest first: a request together with what came of it.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn entries(&self) -> Result<Vec<SentEntry>, FileError> {
+        let mut all: Vec<SentEntry> = Vec::new();
+        let limit = usize::try_from(MAX_FILE + MAX_LINE).unwrap_or(usize::MAX);
+        for name in self.files()? {
+            let Some(bytes) = platform::read_bounded(&self.folder.join(&name), limit)? else { continue };
+            // A line that a crash cut off is passed over.
+            let lines = bytes.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok());
+            for record in lines {
+                match record {
+                    Record::Sent { at, vendor, purpose, basis, method, url, body } => {
+                        let basis = if basis.is_empty() { "contract".to_owned() } else { basis };
+                        all.push(SentEntry { at, vendor, purpose, basis, method, url, body, outcome: None });
+                    }
+                    Record::Answered { vendor, url, outcome, .. } => {
+                        let asked =
+                            |e: &&mut SentEntry| e.vendor == vendor && e.url == url && e.outcome.is_none();
+                        if let Some(entry) = all.iter_mut().rev().find(asked) {
+                            entry.outcome = Some(outcome);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Its files, oldest first.
+    fn files(&self) -> Result<Vec<String>, FileError> {
+        let mut names = platform::list(&self.folder)?;
+        names.retain(|n| closed_at(n).is_some() || n == CURRENT);
+        // `sent-…` sorts before `sent.jsonl`.
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes everything, and says how many requests were in it.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn clear(&self) -> Result<u64, FileError> {
+        let count = self.entries()?.len();
+        for name in self.files()? {
+            platform::remove_file(&self.folder.join(name))?;
+        }
+        if self.folder.is_dir() {
+            platform::sync_dir(&self.folder)?;
+        }
+        Ok(count as u64)
+    }
+
+    /// Drops what is older than a year.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn prune(&self, now: Timestamp) -> Result<(), FileError> {
+        let limit = usize::try_from(MAX_FILE + MAX_LINE).unwrap_or(usize::MAX);
+        for name in self.files()? {
+            let path = self.folder.join(&name);
+            let Some(bytes) = platform::read_bounded(&path, limit)? else { continue };
+            let young = |line: &&[u8]| {
+                let read = serde_json::from_slice::<Record>(line).ok();
+                read.is_some_and(|record| record.at() >= now.plus(-MAX_AGE))
+            };
+            let lines = || bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+            if lines().all(|line| young(&line)) {
+                continue;
+            }
+            let mut kept = lines().filter(young).collect::<Vec<_>>().join(&b'\n');
+            if kept.is_empty() {
+                platform::remove_file(&path)?;
+                platform::sync_dir(&self.folder)?;
+            } else {
+                kept.push(b'\n');
+                platform::write_file(&path, &kept, Visibility::Private)?;
+            }
+        }
+        Ok(())
     }
 
     /// Closes the current file, and drops what is too old or too much.
@@ -155,6 +252,47 @@ mod tests {
     }
 
     #[test]
+    fn requests_are_told_with_what_came_of_them_and_for_a_year() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SentLog::new(folder.path().join("sent"));
+        assert!(log.entries().unwrap().is_empty() && log.clear().unwrap() == 0);
+        let sent = |at: i64, url: &str| Record::Sent {
+            at: Timestamp(at),
+            vendor: "com.example".parse().unwrap(),
+            purpose: "keyset".into(),
+            basis: String::new(),
+            method: "GET".into(),
+            url: url.into(),
+            body: None,
+        };
+        let answered = |at: i64, url: &str, outcome: &str| Record::Answered {
+            at: Timestamp(at),
+            vendor: "com.example".parse().unwrap(),
+            url: url.into(),
+            outcome: outcome.into(),
+        };
+        let records =
+            [sent(1, "a"), sent(2, "b"), answered(3, "b", "B"), answered(4, "a", "A"), sent(5, "a")];
+        for record in &records {
+            log.append(Timestamp(5), record).unwrap();
+        }
+        let told = || -> Vec<(String, Option<String>)> {
+            log.entries().unwrap().into_iter().map(|e| (e.url, e.outcome)).collect()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(told(), [("a".into(), some("A")), ("b".into(), some("B")), ("a".into(), None)]);
+        assert!(log.entries().unwrap().iter().all(|e| e.basis == "contract"));
+        log.prune(Timestamp(1 + MAX_AGE)).unwrap();
+        assert_eq!(told().len(), 3, "a year is not over");
+        log.prune(Timestamp(3 + MAX_AGE)).unwrap();
+        assert_eq!(told(), [("a".into(), None)]);
+        assert_eq!(log.clear().unwrap(), 1);
+        log.append(Timestamp(6), &sent(6, "c")).unwrap();
+        log.prune(Timestamp(9 + MAX_AGE)).unwrap();
+        assert!(platform::list(&folder.path().join("sent")).unwrap().is_empty());
+    }
+
+    #[test]
     fn the_log_is_exact_and_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let log = SentLog::new(folder.path().join("sent"));
@@ -162,6 +300,7 @@ mod tests {
             at: Timestamp(5),
             vendor: "com.example".parse().unwrap(),
             purpose: "activate".into(),
+            basis: "contract".into(),
             method: "POST".into(),
             url: "https://example.com/v1/activate".into(),
             body: Some(format!("{n}-{}", "x".repeat(1_000_000))),

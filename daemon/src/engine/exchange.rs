@@ -76,7 +76,7 @@ impl Engine {
                 self.note_contact(vendor);
                 return Ok(Exchanged::Refused(problem));
             }
-            Reply::Keyset(_) => return Err(Failure::NotAnAnswer),
+            Reply::Keyset(_) | Reply::Plain(_) => return Err(Failure::NotAnAnswer),
         };
         let untrusted = |e: claviger_protocol::jws::DocumentError| Failure::Untrusted {
             code: e.code(),

@@ -4,12 +4,14 @@
 
 mod activate;
 mod background;
+mod consent;
 mod deactivate;
 mod doctor;
 mod exchange;
 mod held;
 mod refresh;
 mod refusal;
+mod telemetry;
 mod vendors;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +31,7 @@ use claviger_protocol::status::Status;
 use ring::rand::SecureRandom;
 use tokio::sync::{Mutex, Notify, watch};
 
+use crate::consent::{Desk, Veto};
 use crate::egress::{Egress, Limits};
 use crate::highwater;
 use crate::machine::{Machine, NoMachineId};
@@ -49,6 +52,8 @@ pub struct Setup {
     pub rng: Arc<dyn SecureRandom>,
     /// How long exchanges may take.
     pub limits: Limits,
+    /// Whether `DO_NOT_TRACK` is set for the daemon.
+    pub do_not_track: bool,
 }
 
 /// A daemon without its socket.
@@ -62,6 +67,7 @@ pub struct Engine {
     store: Store,
     state: State,
     egress: Egress,
+    desk: Desk,
     vendors: RefCell<BTreeMap<VendorId, Rc<Vendor>>>,
     /// Where state of another machine was moved to at start.
     foreign_state: Option<PathBuf>,
@@ -133,7 +139,7 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(setup: Setup) -> Result<(Rc<Self>, platform::Lock), StartError> {
-        let Setup { paths, machine, clock, rng, limits } = setup;
+        let Setup { paths, machine, clock, rng, limits, do_not_track } = setup;
         platform::make_dir(&paths.state, platform::Visibility::Private)?;
         let lock = platform::Lock::take(&paths.state)?;
         let (state, foreign_state) = match State::open(paths.state.clone(), &machine) {
@@ -155,6 +161,12 @@ impl Engine {
         };
         let policy = Policy::load(&paths.policy);
         let egress = Egress::new(&policy, paths.state.join("sent"), limits);
+        let veto = match (policy.telemetry, do_not_track) {
+            (false, _) => Some(Veto::Policy),
+            (true, true) => Some(Veto::DoNotTrack),
+            (true, false) => None,
+        };
+        let desk = Desk::open(paths.state.join("consent"), veto);
         let engine = Self {
             mode: paths.mode,
             store: Store::new(paths.certs.clone()),
@@ -165,6 +177,7 @@ impl Engine {
             policy,
             state,
             egress,
+            desk,
             vendors: RefCell::default(),
             foreign_state,
             changed: watch::Sender::new(0),
@@ -180,8 +193,22 @@ impl Engine {
         engine.load_vendors();
         for vendor in engine.known_vendors() {
             engine.finish_locally(&vendor);
+            engine.desk.load_notices(vendor.id(), vendor.keys.borrow().newest());
         }
+        engine.desk.settle_all(engine.moment());
+        engine.prune_logs();
         Ok((Rc::new(engine), lock))
+    }
+
+    /// What was sent more than a year ago is told no longer.
+    fn prune_logs(&self) {
+        let people = self.desk.people();
+        let logs = people.iter().map(|who| self.desk.log(who)).chain([self.egress.log().clone()]);
+        for log in logs {
+            if let Err(e) = log.prune(self.now()) {
+                tracing::warn!(error = %e, cause = %e.source, "the sent log could not be shortened");
+            }
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -99,7 +99,7 @@ impl Engine {
                 tracing::info!(code = problem.code.code(), "the server publishes no keyset");
                 return Ok(());
             }
-            Reply::Answer(_) => return Err(Failure::NotAnAnswer.into()),
+            Reply::Answer(_) | Reply::Plain(_) => return Err(Failure::NotAnAnswer.into()),
         };
         let untrusted = |e: claviger_protocol::jws::DocumentError| {
             CallError::from(Failure::Untrusted { code: e.code(), message: e.to_string() })

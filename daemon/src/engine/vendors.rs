@@ -279,6 +279,7 @@ impl Engine {
                 ),
             });
         }
+        self.desk.remove_vendor(id, self.moment())?;
         self.state.remove_vendor(id)?;
         self.store.remove_vendor(id)?;
         self.vendors.borrow_mut().remove(id);

@@ -4,8 +4,9 @@ use std::io;
 use std::rc::Rc;
 
 use claviger_protocol::ipc::{
-    ActivateReply, CallError, DoctorReply, Empty, GetStatusReply, LicensesReply, ListVendorsReply,
-    MAX_CALL_FRAME, Method, Mode, RenameMachineReply, ShowMachineReply,
+    ActivateReply, CallError, ClearSentReply, ConsentReply, DoctorReply, Empty, GetStatusReply,
+    LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME, Method, Mode,
+    RenameMachineReply, ShowMachineReply,
 };
 use serde::Serialize;
 use tokio::io::Interest;
@@ -15,6 +16,7 @@ use zlink::Reply;
 use super::call::{Description, INFO, Parsed, RawCall, ServiceError, parse};
 use super::frame::{Local, write_all};
 use super::registry::{Doing, Seat};
+use crate::consent::Subject;
 use crate::engine::Engine;
 use crate::platform::{Connection, Peer};
 
@@ -142,7 +144,56 @@ impl Session {
                 let findings = engine.doctor();
                 self.last(wish, &DoctorReply { findings }).await
             }
+            Method::ListConsents { vendor } => {
+                let consents = self.who().and_then(|who| engine.list_consents(&who, vendor.as_ref()));
+                self.result(wish, consents.map(|consents| ListConsentsReply { consents })).await
+            }
+            Method::ShowNotice { vendor, language } => {
+                let shown = match self.who() {
+                    Ok(who) => engine.show_notice(&who, &vendor, language.as_deref()).await,
+                    Err(e) => Err(e),
+                };
+                self.result(wish, shown).await
+            }
+            Method::Grant { vendor, challenge } => {
+                let given = self.who().and_then(|who| engine.grant(&who, &vendor, &challenge));
+                self.result(wish, given.map(|consent| ConsentReply { consent })).await
+            }
+            Method::Refuse { vendor, challenge } => {
+                let refused = self.who().and_then(|who| engine.refuse(&who, &vendor, challenge.as_deref()));
+                self.result(wish, refused.map(|consent| ConsentReply { consent })).await
+            }
+            Method::Withdraw { vendor } => {
+                let withdrawn = self.who().and_then(|who| engine.withdraw(&who, &vendor));
+                self.result(wish, withdrawn.map(|consent| ConsentReply { consent })).await
+            }
+            Method::ReportUse { product, version, daw } => {
+                let counted = self.who().and_then(|who| engine.report_use(&who, &product, &version, &daw));
+                self.result(wish, counted.map(|()| Empty {})).await
+            }
+            Method::PreviewTelemetry { vendor } => {
+                let preview = self.who().and_then(|who| engine.preview(&who, vendor.as_ref()));
+                self.result(wish, preview).await
+            }
+            Method::ListSent {} => {
+                let sent = self.who().and_then(|who| engine.list_sent(&who));
+                self.result(wish, sent.map(|sent| ListSentReply { sent })).await
+            }
+            Method::ClearSent {} => {
+                // The computer's own part belongs to everyone on it: under a system daemon, to its administrator.
+                let all = engine.mode() == Mode::User || self.peer.is_administrator();
+                let removed = self.who().and_then(|who| engine.clear_sent(&who, all));
+                self.result(wish, removed.map(|removed| ClearSentReply { removed })).await
+            }
         }
+    }
+
+    /// The person at the other end: consent is each one's own.
+    fn who(&self) -> Result<Subject, CallError> {
+        Subject::new(&self.peer.account()).ok_or_else(|| CallError::Internal {
+            message: "The operating system does not say whose connection this is.".to_owned(),
+            advice: None,
+        })
     }
 
     async fn activate(&mut self, call: claviger_protocol::ipc::ActivateCall, wish: Wish) -> io::Result<()> {
@@ -251,7 +302,17 @@ fn changes(method: &Method) -> bool {
         | Method::ListLicenses { .. }
         | Method::ShowMachine { .. }
         | Method::Monitor {}
-        | Method::Doctor {} => false,
+        | Method::Doctor {}
+        // Each person's own: no policy keeps them to a group.
+        | Method::ListConsents { .. }
+        | Method::ShowNotice { .. }
+        | Method::Grant { .. }
+        | Method::Refuse { .. }
+        | Method::Withdraw { .. }
+        | Method::ReportUse { .. }
+        | Method::PreviewTelemetry { .. }
+        | Method::ListSent {}
+        | Method::ClearSent {} => false,
     }
 }
 

@@ -212,6 +212,12 @@ impl Peer {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
 
+    /// The system's word for the account: what a consent is filed under.
+    #[must_use]
+    pub fn account(&self) -> String {
+        self.uid.to_string()
+    }
+
     /// Whether this is root.
     #[must_use]
     pub fn is_administrator(&self) -> bool {

@@ -21,6 +21,12 @@ pub use system::{
     kill_self, os_machine_id, paths, process_id, raise_file_limit, trim_memory,
 };
 
+/// Whether `DO_NOT_TRACK` is set for this process (<https://consoledonottrack.com>): to anything but nothing or `0`.
+#[must_use]
+pub fn do_not_track() -> bool {
+    std::env::var_os("DO_NOT_TRACK").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
 /// Where a daemon keeps its things.
 #[derive(Clone, Debug)]
 pub struct Paths {

@@ -285,6 +285,7 @@ pub fn start_on(home: &Path, os_id: &str, now: i64) -> Daemon {
             total: Duration::from_millis(1500),
             body: 1024 * 1024,
         },
+        do_not_track: false,
     };
     let (engine, lock) = Engine::start(setup).unwrap();
     Daemon { engine, clock, _lock: lock }

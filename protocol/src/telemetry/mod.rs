@@ -15,6 +15,7 @@
 
 mod notice;
 mod plan;
+mod record;
 mod report;
 mod token;
 #[cfg(feature = "voprf")]
@@ -25,6 +26,7 @@ pub use notice::{
     Authority, Controller, Notice, NoticeBody, NoticeText, PURPOSE, PolicyReference, REPORT_FIELDS,
 };
 pub use plan::{Plan, PlanBody, PlanTitle, PlanWeek};
+pub use record::{ConsentEvent, ConsentReceipt, ConsentRecord, EventKind, NoticeReference, RECORD_SCHEMA};
 pub use report::{OTHER, ProductVersion, REPORT_LEN, REPORT_SCHEMA, ReportError, UsageReport, Uses};
 pub use token::{
     BATCH, Element, MAX_SLOT, Proof, TOKEN_REQUEST_VERSION, Token, TokenKey, TokenRequest, TokensBody,

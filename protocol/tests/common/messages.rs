@@ -4,14 +4,18 @@
 use claviger_protocol::clock::{DAY, Date};
 use claviger_protocol::http::{SeatHolder, Seats};
 use claviger_protocol::ipc::{
-    ActivateCall, ActivateReply, AddVendorReply, CallError, DaemonStatus, DeactivateReply, DoctorReply,
-    Empty, Finding, GetStatusReply, Level, License, LicensesReply, ListVendorsReply, Machine, Method, Mode,
-    RenameMachineReply, ShowMachineReply, Vendor,
+    ActivateCall, ActivateReply, AddVendorReply, CallError, ClearSentReply, Consent, ConsentReply,
+    ConsentState, Counted, DaemonStatus, DeactivateReply, DoctorReply, Empty, Finding, GetStatusReply, Level,
+    License, LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply, Machine, Method, Mode,
+    NoticeShown, PlannedSend, PreviewReply, RenameMachineReply, SentEntry, ShowMachineReply, ShowNoticeReply,
+    Vendor,
 };
+use claviger_protocol::keys::Sha256;
 use claviger_protocol::status::Status;
 
 use super::documents::{machine_facts, perpetual, profile, subscription};
-use super::{NOW, SERIAL, UNLOCK_CODE, issuing, machine, prefix, root, signed, vendor};
+use super::telemetry::{notice, usage_report};
+use super::{NOW, SERIAL, UNLOCK_CODE, issuing, machine, prefix, product, root, signed, vendor};
 
 pub fn calls() -> Vec<(&'static str, Method)> {
     vec![
@@ -45,7 +49,71 @@ pub fn calls() -> Vec<(&'static str, Method)> {
         ("rename_machine", Method::RenameMachine { device_name: machine_facts().device_name }),
         ("monitor", Method::Monitor {}),
         ("doctor", Method::Doctor {}),
+        ("list_consents", Method::ListConsents { vendor: Some(vendor()) }),
+        ("show_notice", Method::ShowNotice { vendor: vendor(), language: Some("de-CH".to_owned()) }),
+        ("grant", Method::Grant { vendor: vendor(), challenge: CHALLENGE.to_owned() }),
+        ("refuse", Method::Refuse { vendor: vendor(), challenge: Some(CHALLENGE.to_owned()) }),
+        ("refuse_unseen", Method::Refuse { vendor: vendor(), challenge: None }),
+        ("withdraw", Method::Withdraw { vendor: vendor() }),
+        (
+            "report_use",
+            Method::ReportUse {
+                product: product("synth"),
+                version: "2.4.1".to_owned(),
+                daw: "reaper".to_owned(),
+            },
+        ),
+        ("preview_telemetry", Method::PreviewTelemetry { vendor: None }),
+        ("list_sent", Method::ListSent {}),
+        ("clear_sent", Method::ClearSent {}),
     ]
+}
+
+const CHALLENGE: &str = "5f1d7a84e77d5956c894cf935a9b70aa";
+
+/// A consent with every member.
+pub fn consent() -> Consent {
+    Consent {
+        vendor: vendor(),
+        vendor_name: "Soluna Instruments".to_owned(),
+        state: ConsentState::Given,
+        since: Some(NOW),
+        expires: Some(NOW.plus(396 * DAY)),
+        counting: false,
+        veto: Some("do_not_track".to_owned()),
+        notice_version: Some(2),
+        record: Some("{}".to_owned()),
+        receipt: Some("a.b.c".to_owned()),
+    }
+}
+
+pub fn notice_shown() -> NoticeShown {
+    let notice = notice();
+    let (language, text) = notice.text("de-CH");
+    NoticeShown {
+        vendor: vendor(),
+        vendor_name: "Soluna Instruments".to_owned(),
+        id: notice.id.clone(),
+        version: notice.version,
+        sha256: Sha256::of(signed(&notice, &issuing()).as_bytes()).into(),
+        language: language.to_owned(),
+        title: text.title.clone(),
+        text: text.text.clone(),
+        purpose: notice.purpose.clone(),
+        fields: notice.fields.clone(),
+        controller: notice.controller.name.clone(),
+        address: notice.controller.address.clone(),
+        contact: notice.controller.contact.clone(),
+        protection_officer: notice.controller.protection_officer.clone(),
+        authority: notice.authority.name.clone(),
+        authority_url: notice.authority.url.clone(),
+        policy_url: notice.policy.url.clone(),
+        policy_version: notice.policy.version.clone(),
+        effective: notice.effective,
+        recipients: notice.recipients.clone(),
+        retention_days: notice.retention_days,
+        jurisdiction: notice.jurisdiction.clone(),
+    }
 }
 
 pub fn held() -> License {
@@ -135,6 +203,48 @@ pub fn replies() -> Vec<(&'static str, String)> {
             },
         ),
         reply("empty", &Empty {}),
+        reply("list_consents", &ListConsentsReply { consents: vec![consent()] }),
+        reply("consent", &ConsentReply { consent: consent() }),
+        reply("show_notice", &ShowNoticeReply { notice: notice_shown(), challenge: CHALLENGE.to_owned() }),
+        reply(
+            "preview_telemetry",
+            &PreviewReply {
+                planned: vec![PlannedSend {
+                    vendor: vendor(),
+                    purpose: "telemetry_report".to_owned(),
+                    due: NOW.plus(DAY),
+                    until: Some(NOW.plus(21 * DAY)),
+                    week: Some("2026-W46".to_owned()),
+                    method: "POST".to_owned(),
+                    url: "https://licenses.soluna.example/v1/telemetry/report".to_owned(),
+                    body: Some(usage_report().to_body()),
+                }],
+                counted: vec![Counted {
+                    vendor: vendor(),
+                    week: "2026-W47".to_owned(),
+                    product: product("synth"),
+                    version: "2.4.1".to_owned(),
+                    daw: "reaper".to_owned(),
+                    uses: 3,
+                }],
+            },
+        ),
+        reply(
+            "list_sent",
+            &ListSentReply {
+                sent: vec![SentEntry {
+                    at: NOW,
+                    vendor: vendor(),
+                    purpose: "telemetry_report".to_owned(),
+                    basis: "consent".to_owned(),
+                    method: "POST".to_owned(),
+                    url: "https://licenses.soluna.example/v1/telemetry/report".to_owned(),
+                    body: Some(usage_report().to_body()),
+                    outcome: Some("HTTP 204, 0 bytes".to_owned()),
+                }],
+            },
+        ),
+        reply("clear_sent", &ClearSentReply { removed: 7 }),
     ]
 }
 
