@@ -222,6 +222,7 @@ fn rule(error: &TypedCodeError) -> &'static str {
         TypedCodeError::Length { .. } => "! length",
         TypedCodeError::Check { .. } => "! mistyped",
         TypedCodeError::Prefix(_) => "! prefix",
+        TypedCodeError::WrongPrefix { .. } => "! wrong prefix",
         TypedCodeError::Foreign { .. } => "! foreign",
     }
 }

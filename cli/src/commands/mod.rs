@@ -3,12 +3,14 @@
 mod activate;
 mod check;
 mod completions;
+mod consent;
 mod daemon;
 mod deactivate;
 mod doctor;
 mod license;
 mod machine;
 mod man;
+mod privacy;
 mod vendor;
 
 use clap::Subcommand;
@@ -39,6 +41,12 @@ pub(crate) enum Command {
     /// See and change what vendors learn about this computer
     #[command(subcommand)]
     Machine(machine::Command),
+    /// Decide whether a vendor may count how its titles are used: nothing is, unless you agree
+    #[command(subcommand)]
+    Consent(consent::Command),
+    /// See every byte that was sent from here and that will be
+    #[command(subcommand)]
+    Privacy(privacy::Command),
     /// Run, install and watch the daemon, which does the activating
     #[command(subcommand)]
     Daemon(daemon::Command),
@@ -62,6 +70,8 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::License(command) => license::run(command, out),
         Command::Check(arguments) => check::run(&arguments, out),
         Command::Machine(command) => machine::run(command, out),
+        Command::Consent(command) => consent::run(command, out),
+        Command::Privacy(command) => privacy::run(command, out),
         Command::Daemon(command) => daemon::run(command, out),
         Command::Doctor(arguments) => doctor::run(arguments, out),
         Command::Completions(arguments) => completions::run(&arguments, out),

@@ -12,6 +12,7 @@
 mod endpoint;
 mod error;
 mod frame;
+mod privacy;
 mod socket;
 
 use std::ops::ControlFlow;

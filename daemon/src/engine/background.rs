@@ -40,7 +40,7 @@ impl Engine {
             self.telemetry_turn().await;
             let now = self.now();
             let next = self.known_vendors().iter().filter_map(|v| self.due(v, now)).min();
-            let next = next.into_iter().chain(self.telemetry_deadline()).min();
+            let next = next.into_iter().chain(self.telemetry_next()).min();
             self.next_contact.set(next);
             let local: Vec<_> = self.known_vendors().iter().filter_map(|v| Self::pending_until(v)).collect();
             let wake = next_wake(next.into_iter().chain(local), now, &mut stalled);

@@ -59,7 +59,8 @@ impl Engine {
     }
 
     /// When statistics are next to be looked at: never, while nobody has agreed.
-    pub(super) fn telemetry_deadline(&self) -> Option<Timestamp> {
+    #[must_use]
+    pub fn telemetry_next(&self) -> Option<Timestamp> {
         let people = self.desk.consenting();
         if !self.policy.network || people.is_empty() {
             return None;

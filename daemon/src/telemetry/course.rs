@@ -15,6 +15,7 @@ use super::gathered::{Asked, Cell, Gathered, Gathering, Queued};
 use super::outgoing::{Kind, Outgoing};
 use crate::consent::Consented;
 
+const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const WEEK: i64 = 7 * DAY;
 /// What was due this long ago was missed (the computer was off, or offline): it gets a new moment, so that waking up does
@@ -56,7 +57,7 @@ impl Consented<'_> {
         // Everyone who agreed fetches a batch in every week, whether a title was used or not.
         gathered.weeks.entry(Week::of(now)).or_default();
         let plan_due =
-            gathered.plan_due.get_or_insert_with(|| draw(dice, quiet_until, quiet_until.plus(HOUR)));
+            gathered.plan_due.get_or_insert_with(|| ahead(dice, now, quiet_until, quiet_until.plus(HOUR)));
         redraw(plan_due, now, dice);
         let Gathered { plans, weeks, .. } = gathered;
         for (week, gathering) in weeks {
@@ -229,8 +230,9 @@ impl Gathering {
     ) {
         if !self.fetched {
             let begin = week.start().max(quiet_until.plus(2 * HOUR));
-            let due =
-                self.tokens_due.get_or_insert_with(|| draw(dice, begin, week.end().max(begin.plus(DAY))));
+            let due = self
+                .tokens_due
+                .get_or_insert_with(|| ahead(dice, now, begin, week.end().max(begin.plus(DAY))));
             redraw(due, now, dice);
         }
         if now < week.end() {
@@ -246,7 +248,7 @@ impl Gathering {
             titles.retain(|product| plan.title(product).is_some());
             let queued = titles.into_iter().map(|p| Queued {
                 product: p.clone(),
-                due: draw(dice, begin, end),
+                due: ahead(dice, now, begin, end),
                 body: None,
             });
             queued.collect()
@@ -310,8 +312,14 @@ fn draw(dice: &mut dyn Dice, begin: Timestamp, end: Timestamp) -> Timestamp {
     begin.plus(i64::try_from(dice.below(span)).unwrap_or(0))
 }
 
+/// The same, in the part of that time which is still to come: what is planned can be seen before it is sent.
+fn ahead(dice: &mut dyn Dice, now: Timestamp, begin: Timestamp, end: Timestamp) -> Timestamp {
+    let begin = begin.max(now.plus(MINUTE));
+    draw(dice, begin, end.max(begin.plus(SOON)))
+}
+
 fn redraw(due: &mut Timestamp, now: Timestamp, dice: &mut dyn Dice) {
     if due.plus(MISSED) < now {
-        *due = draw(dice, now, now.plus(SOON));
+        *due = ahead(dice, now, now, now);
     }
 }

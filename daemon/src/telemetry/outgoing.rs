@@ -13,8 +13,11 @@ use crate::consent::Consented;
 /// let forged = Outgoing { kind: Kind::Plan, body: None };
 /// ```
 /// ```compile_fail
-/// use claviger_daemon::telemetry::Outgoing;
-/// let forged = Outgoing::report(&todo!("no proof here"), &todo!());
+/// # use claviger_daemon::telemetry::Outgoing;
+/// # use claviger_protocol::telemetry::UsageReport;
+/// fn forged(report: &UsageReport) -> Outgoing {
+///     Outgoing::report(report)
+/// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
