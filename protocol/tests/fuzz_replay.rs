@@ -28,8 +28,9 @@ fn committed_corpora_hold() {
 #[test]
 fn every_target_has_its_program_and_every_corpus_its_target() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
-    // Replayed by the package that may know the client library: tests/tests/fuzz_replay.rs.
-    let elsewhere = ["client_store"];
+    // Replayed by the packages that may know the client library and the server: tests/tests/fuzz_replay.rs and
+    // server/tests/fuzz_replay.rs.
+    let elsewhere = ["client_store", "portal_form"];
     let names = fuzz::TARGETS.iter().map(|(name, _)| *name).chain(elsewhere).map(str::to_owned);
     let names: BTreeSet<String> = names.collect();
     for folder in ["corpus", "fuzz_targets"] {

@@ -137,7 +137,7 @@ async fn a_request_becomes_a_file_a_typed_code_and_qr_codes() {
     let shown = server.upload("studio.clvreq", &file).await;
     assert_eq!(shown.status, 200);
     let html = page(&shown);
-    assert!(words(&shown).contains("Synth may be used on “Studio – left”"), "{html}");
+    assert!(words(&shown).contains("Synth may be used on “ Studio – left ”"), "{html}");
     assert_eq!(server.seats_used(&license.0).await, 1);
 
     // The button on the page asks for the same answer as a file.
@@ -246,7 +246,7 @@ async fn a_batch_is_answered_whatever_is_wrong_with_some_of_it() {
     assert_eq!(shown.status, 200);
     let text = words(&shown);
     assert!(text.contains("2 of 4 answered"), "{text}");
-    for part in ["“lab-1”", "“lab-3”", "“stranger”", "did not arrive whole", "unlock code is not right"]
+    for part in ["“ lab-1 ”", "“ lab-3 ”", "“ stranger ”", "did not arrive whole", "unlock code is not right"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -274,7 +274,7 @@ async fn a_batch_is_answered_whatever_is_wrong_with_some_of_it() {
     ];
     let more = write_collection(FileKind::Batch, &[], more);
     let text = words(&server.upload("more.clvbatch", &more).await);
-    for part in ["1 of 3 answered", "Held by", "“lab-1”", "“lab-3”"] {
+    for part in ["1 of 3 answered", "Held by", "“ lab-1 ”", "“ lab-3 ”"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let bundle = server.fetch("more.clvbatch", &more).await.body;
@@ -433,7 +433,7 @@ async fn pages_are_locked_down_and_say_nothing_that_others_wrote() {
         );
         let escaped =
             name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-        assert!(html.contains(&format!("<bdi>“{escaped}”</bdi>")), "{html}");
+        assert!(html.contains(&format!("“<bdi>{escaped}</bdi>”")), "{html}");
     }
     // Also where a file of that name is damaged.
     let reply = server

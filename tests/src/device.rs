@@ -1,7 +1,7 @@
 //! A machine without a daemon: its device key and the requests it signs, built from the contracts alone. Two hundred of
 //! them fit into one test.
 
-use claviger_protocol::clock::{Clock as _, SystemClock};
+use claviger_protocol::clock::{Clock as _, SystemClock, Timestamp};
 use claviger_protocol::documents::{
     ActivationCertificate, Cpu, HeldActivation, KeyInHeader, Keyset, MachineFacts, Order, OsInfo,
     REQUEST_VERSION, Receipt, Request, TrustAnchor, sign,
@@ -23,6 +23,8 @@ pub struct Device {
     /// The machine as the vendor knows it.
     pub machine: MachineId,
     name: DeviceName,
+    /// Until when its requests may be answered; offline requests say so.
+    pub good_until: Option<Timestamp>,
 }
 
 impl Device {
@@ -36,7 +38,7 @@ impl Device {
     #[must_use]
     pub fn on(vendor: &VendorId, name: &str, machine: MachineId) -> Self {
         let key = SigningKey::generate(&SystemRandom::new()).unwrap();
-        Self { key, vendor: vendor.clone(), machine, name: name.parse().unwrap() }
+        Self { key, vendor: vendor.clone(), machine, name: name.parse().unwrap(), good_until: None }
     }
 
     fn request(&self, order: Order, nonce: Nonce, receipts: Vec<String>) -> String {
@@ -45,7 +47,7 @@ impl Device {
             aud: self.vendor.clone(),
             nonce,
             iat: SystemClock.now(),
-            exp: None,
+            exp: self.good_until,
             keyset: 0,
             receipts,
             order,
@@ -99,6 +101,12 @@ impl Device {
             machine_id: self.machine,
         };
         sign(&receipt, &self.key, KeyInHeader::Carried)
+    }
+
+    /// The same machine after it has forgotten its key.
+    #[must_use]
+    pub fn with_new_key(&self) -> Self {
+        Self::on(&self.vendor, self.name.as_str(), self.machine)
     }
 
     /// Delivers receipts.

@@ -12,6 +12,7 @@
 //! | [`vendor`] | a vendor made of nothing but keys, whose server says whatever a test wants |
 //! | [`bench`] | what the bench programs share |
 //! | [`device`] | requests signed without a daemon, for two hundred machines at once |
+//! | [`browser`] | Chromium without a window, for the server's pages |
 //! | [`http`] | a small blocking HTTP client and server |
 //! | [`varlink`] | the daemon's socket, byte by byte |
 #![expect(
@@ -22,6 +23,7 @@
 )]
 
 pub mod bench;
+pub mod browser;
 pub mod device;
 pub mod http;
 pub mod machine;

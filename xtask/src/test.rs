@@ -19,6 +19,8 @@ enum Needs {
     Root,
     /// Python with the `varlink` package.
     Python,
+    /// Chromium and its driver.
+    Browser,
 }
 
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
@@ -34,6 +36,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("namespaces", Needs::Namespaces),
     ("network", Needs::Nothing),
     ("other_users", Needs::Root),
+    ("portal", Needs::Browser),
     ("race", Needs::Nothing),
     ("replace_machine", Needs::Namespaces),
     ("restore", Needs::Nothing),
@@ -173,7 +176,7 @@ fn end_to_end(
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),
-            Needs::Namespaces | Needs::Root | Needs::Python => None,
+            Needs::Namespaces | Needs::Root | Needs::Python | Needs::Browser => None,
         };
         match reason {
             Some(reason) => {

@@ -20,6 +20,8 @@ const FULL: &[Tool] = &[
     Tool { program: "setpriv", package: "util-linux", what_for: "other users" },
     Tool { program: "strace", package: "strace", what_for: "counting system calls" },
     Tool { program: "pkg-config", package: "pkg-config", what_for: "building the C example" },
+    Tool { program: "chromium", package: "chromium", what_for: "the portal as people see it" },
+    Tool { program: "chromedriver", package: "chromium-driver", what_for: "driving that browser" },
     Tool { program: "python3", package: "python3-venv", what_for: "a Varlink client that nobody here wrote" },
 ];
 

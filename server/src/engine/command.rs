@@ -25,6 +25,9 @@ pub struct Command {
     pub kid: KeyId,
     /// Receipts that came along.
     pub receipts: Vec<GivenReceipt>,
+    /// Activations of this device key whose certificates are to be issued anew, because a key that may have signed them was
+    /// compromised: for machines without a network, which cannot ask.
+    pub reissue: Vec<ActivationId>,
     /// What is asked.
     pub order: Order,
 }
@@ -117,6 +120,9 @@ pub struct AnswerClaims {
     /// What became of the receipts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<ReceiptAck>,
+    /// Certificates of the machine's other activations, issued anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reissued: Vec<ActivationCertificate>,
 }
 
 /// What became of an order.

@@ -49,6 +49,7 @@ pub fn decide(world: &mut World, command: &Command, context: &Context<'_>) -> De
                 iat: context.now,
                 epoch: world.epoch,
                 keyset: command.wants_keyset,
+                reissued: reissue(world, command, activation, context),
                 outcome,
                 receipts,
             };
@@ -153,6 +154,7 @@ fn activate(
     let here = entry.live().filter(|a| a.machine_id() == machine).max_by_key(|a| (a.created, a.id));
     let activation = match here.map(|a| a.id) {
         Some(here) => here,
+        None if entry.activations.contains_key(&order.fresh_id) => return Err(Refusal::ActivationGivenUp),
         None => {
             let replaced = make_room(entry, order, now)?;
             for old in replaced {
@@ -285,6 +287,34 @@ fn certificate_of(
     Some(entry.license.certificate(context.vendor, known, device, context.now))
 }
 
+// ---- issuing anew ----
+
+/// New certificates for what this device key has activated on this machine, but for `done`, which has one already.
+fn reissue(
+    world: &mut World,
+    command: &Command,
+    done: Option<ActivationId>,
+    context: &Context<'_>,
+) -> Vec<ActivationCertificate> {
+    let mut certificates = Vec::new();
+    for id in command.reissue.iter().filter(|id| Some(**id) != done) {
+        let active = world
+            .license_of_activation(*id)
+            .and_then(|license| world.entry(license))
+            .is_some_and(|entry| entry.license.state == LicenseState::Active);
+        let here = |known: &Activation| known.ended.is_none() && known.machine_id() == command.machine_id;
+        if !active || !world.activation(*id).is_some_and(here) {
+            continue;
+        }
+        if let Some(known) = world.change_activation(*id) {
+            known.rev = known.rev.saturating_add(1);
+            known.last_seen = context.now;
+        }
+        certificates.extend(certificate_of(world, *id, &command.device, context));
+    }
+    certificates
+}
+
 // ---- refreshing ----
 
 fn refresh(world: &mut World, held: &Held, command: &Command, context: &Context<'_>) -> ClaimedState {
@@ -308,12 +338,12 @@ fn refresh(world: &mut World, held: &Held, command: &Command, context: &Context<
         return unknown;
     }
     if let Some(Ended { at, reason, by }) = &known.ended {
-        return ClaimedState {
-            ended: Some(*reason),
-            at: Some(*at),
-            by: by.clone(),
-            ..state(held.id, known.rev)
-        };
+        let ended =
+            ClaimedState { ended: Some(*reason), at: Some(*at), by: by.clone(), ..state(held.id, known.rev) };
+        if *reason == EndReason::GivenUp && known.last_seen <= *at {
+            flag_given_up(world, license, held.id, context.now);
+        }
+        return ended;
     }
     let terms = entry.license.terms();
     let (state_of_license, shown_bad) = (entry.license.state, matches!(held.shown, Shown::Outdated));
@@ -348,6 +378,22 @@ fn refresh(world: &mut World, held: &Held, command: &Command, context: &Context<
         None
     };
     ClaimedState { certificate, ..state(held.id, rev) }
+}
+
+/// A machine holds a certificate that it had given up: restored from a backup of its files, or another user's of the same
+/// machine. The vendor sees it in the license's history; once, because the activation counts as seen from then on.
+fn flag_given_up(world: &mut World, license: LicenseId, activation: ActivationId, now: Timestamp) {
+    let Some(known) = world.change_activation(activation) else { return };
+    // Later than its end, so that the next contact is not noted again.
+    known.last_seen = known.ended.as_ref().map_or(now, |ended| now.max(ended.at.plus(1)));
+    let detail = Some(known.machine.device_name.to_string());
+    world.note(Event {
+        license,
+        activation: Some(activation),
+        at: now,
+        what: "held_after_giving_up",
+        detail,
+    });
 }
 
 fn state(id: ActivationId, rev: u32) -> ClaimedState {

@@ -90,6 +90,7 @@ impl Fresh {
             wants_keyset: false,
             kid: device(0, 0),
             receipts: vec![],
+            reissue: vec![],
             order,
         }
     }
@@ -173,6 +174,65 @@ fn a_smaller_seat_count_is_not_widened_by_replacing() {
     assert!(matches!(refused, Err(Refusal::SeatsTaken { total: 1, .. })));
     // Whoever is there stays.
     certificate(run(&mut first, &fresh.activate(2, 1, None), NOW)).unwrap();
+}
+
+#[test]
+fn an_offline_answer_brings_new_certificates_for_what_the_same_key_made() {
+    let (mut world, mut fresh) = (world(3, 6), Fresh::default());
+    let mut other = world.entry(LICENSE).unwrap().license.clone();
+    (other.id, other.serial) = (LicenseId(2), Serial::foreign("SERIAL02").unwrap());
+    world.put_license(other);
+    let mine = certificate(run(&mut world, &fresh.activate(1, 1, None), NOW)).unwrap();
+    let theirs = certificate(run(&mut world, &fresh.activate(2, 1, None), NOW)).unwrap();
+    let mut command = fresh.activate(1, 1, None);
+    if let Order::Activate(order) = &mut command.order {
+        order.serial = Serial::foreign("SERIAL02").unwrap();
+    }
+    // Another machine's, and one that nobody knows, are named too.
+    command.reissue = vec![mine.jti, theirs.jti, ActivationId([77; 16])];
+    let Decision::Answer(claims) = run(&mut world, &command, NOW) else { panic!() };
+    assert_eq!(claims.reissued.len(), 1);
+    assert_eq!((claims.reissued[0].jti, claims.reissued[0].rev), (mine.jti, mine.rev + 1));
+    let Decision::Answer(again) = run(&mut world, &command, NOW) else { panic!() };
+    assert_eq!(again, claims, "the same request, the same answer");
+}
+
+#[test]
+fn a_certificate_that_was_given_up_is_flagged_once_when_it_comes_back() {
+    let (mut world, mut fresh) = (world(1, 6), Fresh::default());
+    let held = certificate(run(&mut world, &fresh.activate(1, 1, None), NOW)).unwrap();
+    let mut give_up = fresh.command(1, 1, Order::Deactivate);
+    give_up.receipts.push(fresh.receipt(1, 1, held.jti));
+    run(&mut world, &give_up, NOW.plus(5));
+    assert!(world.changes().events.is_empty());
+    for day in 1..4 {
+        let ask = Order::Refresh(vec![Held { id: held.jti, rev: 1, shown: Shown::Nothing }]);
+        let Decision::Answer(claims) = run(&mut world, &fresh.command(1, 1, ask), NOW.plus(day * DAY)) else {
+            panic!()
+        };
+        let Claimed::Refreshed(states) = claims.outcome else { panic!() };
+        assert_eq!(states[0].ended, Some(EndReason::GivenUp));
+        let flags: Vec<_> = world.changes().events.iter().map(|e| (e.what, e.activation)).collect();
+        assert_eq!(flags, [("held_after_giving_up", Some(held.jti))]);
+    }
+}
+
+#[test]
+fn an_activation_that_ended_before_a_restore_is_not_brought_back_by_its_request() {
+    let (mut world, mut fresh) = (world(1, 6), Fresh::default());
+    let command = fresh.activate(1, 1, None);
+    certificate(run(&mut world, &command, NOW)).unwrap();
+    let id = world.entry(LICENSE).unwrap().live().next().unwrap().id;
+    if let Some(activation) = world.change_activation(id) {
+        activation.end(NOW, EndReason::GivenUp, None);
+    }
+    // The answer was forgotten with the backup: the request comes as if for the first time.
+    let mut restored = World::default();
+    restored.epoch = 2;
+    let entry = world.entry(LICENSE).unwrap().clone();
+    restored.put_license(entry.license.clone());
+    entry.activations.into_values().for_each(|a| restored.put_activation(a));
+    assert_eq!(certificate(run(&mut restored, &command, NOW)), Err(Refusal::ActivationGivenUp));
 }
 
 #[test]

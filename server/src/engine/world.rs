@@ -32,6 +32,7 @@ impl Touched {
     pub fn add(&mut self, command: &Command, now: Timestamp) {
         self.machines.insert(command.machine_id);
         self.requests.insert((command.device.clone(), command.nonce));
+        self.activations.extend(&command.reissue);
         for given in &command.receipts {
             if let GivenReceipt::Signed { receipt, .. } = given {
                 self.activations.insert(receipt.activation);
@@ -47,6 +48,8 @@ impl Touched {
                     self.replacements_since = Some(now.plus(-YEAR));
                 }
                 self.serials.insert(order.serial.clone());
+                // It may have been, and ended: before a restore, when its answer is forgotten.
+                self.activations.insert(order.fresh_id);
             }
             Order::Refresh(held) => {
                 for one in held {

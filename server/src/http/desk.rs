@@ -25,6 +25,8 @@ use crate::keys::Issuer;
 
 /// Documents inside one request that are verified on the spot; more go to a thread of their own.
 const FEW: usize = 8;
+/// Certificates that one answer brings anew: more would not fit a call to the daemon.
+const MOST_REISSUED: u32 = 64;
 
 /// A request whose own signature holds.
 #[derive(Debug)]
@@ -133,8 +135,17 @@ pub(crate) async fn settle(
     incoming: Incoming,
     peer: Option<Peer>,
 ) -> Result<Settled, Declined> {
-    let ready = prepare(app, &issuer, incoming, peer).await?;
+    let ready = prepare(app, &issuer, incoming, Way::Online, peer).await?;
     ready.queue(app)?.settled(app, issuer, peer).await
+}
+
+/// Which way a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Its machine has a network, and asks for whatever it needs.
+    Online,
+    /// Its machine has none: the answer brings along what it would ask for.
+    Offline,
 }
 
 /// A request whose signatures and proof all hold.
@@ -214,6 +225,7 @@ pub(crate) async fn prepare(
     app: &App,
     issuer: &Arc<Issuer>,
     incoming: Incoming,
+    way: Way,
     peer: Option<Peer>,
 ) -> Result<Ready, Declined> {
     let Incoming { request, device, hash } = incoming;
@@ -245,8 +257,19 @@ pub(crate) async fn prepare(
         Wanted::Refresh { activations, .. } => Order::Refresh(verify_held(issuer, activations).await?),
         Wanted::Deactivate { .. } => Order::Deactivate,
     };
+    // The keyset that tells of a compromised key never comes without new certificates.
+    let compromised = || issuer.keyset().keys.iter().any(|key| key.status == KeyStatus::Compromised);
+    let reissue = if way == Way::Offline && wants_keyset && compromised() {
+        app.parts
+            .store
+            .made_by(device.clone(), MOST_REISSUED)
+            .await
+            .map_err(|e| WriterError::Store(Arc::new(e)))?
+    } else {
+        Vec::new()
+    };
     let kid = issuer.signing_key().id().clone();
-    let command = Command { device, nonce, hash, machine_id, wants_keyset, kid, receipts, order };
+    let command = Command { device, nonce, hash, machine_id, wants_keyset, kid, receipts, reissue, order };
     Ok(Ready { command, about })
 }
 
@@ -346,10 +369,11 @@ fn signed(issuer: &Issuer, claims: &AnswerClaims, req: Sha256, device: KeyId) ->
         req,
         cnf: Confirmation { jkt: device },
         epoch: claims.epoch,
-        keyset: claims.keyset.then(|| issuer.keyset_text().to_owned()),
+        // Who asked before the key changed may not know the one that signs now.
+        keyset: (claims.keyset || *key.id() != claims.kid).then(|| issuer.keyset_text().to_owned()),
         outcome,
         receipts: claims.receipts.clone(),
-        reissued: Vec::new(),
+        reissued: claims.reissued.iter().map(|c| certify(c, key)).collect(),
     };
     sign(&answer, key, KeyInHeader::Named)
 }

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::words;
 use crate::engine::Claimed;
-use crate::http::desk::{self, Declined, Incoming, Ready, Settled};
+use crate::http::desk::{self, Declined, Incoming, Ready, Settled, Way};
 use crate::http::{App, Peer};
 use crate::keys::Issuer;
 
@@ -249,7 +249,7 @@ async fn verify(app: Arc<App>, issuer: Arc<Issuer>, block: Block, at: usize, pee
             Err(declined) => Err(Trouble::Declined(declined)),
             Ok(incoming) => {
                 asked = Some(who_asks(&incoming));
-                desk::prepare(&app, &issuer, incoming, peer).await.map_err(Trouble::Declined)
+                desk::prepare(&app, &issuer, incoming, Way::Offline, peer).await.map_err(Trouble::Declined)
             }
         },
     };

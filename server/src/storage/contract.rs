@@ -49,6 +49,7 @@ contract! {
     changes_reach_activations
     lists_and_filters
     unlock_keys_come_in_the_order_of_their_serials
+    what_a_device_key_made_is_found_again
 }
 
 fn serial(n: u32) -> Serial {
@@ -106,6 +107,7 @@ fn activate(n: u8, license: u32) -> Command {
         wants_keyset: false,
         kid: key(99).id(),
         receipts: vec![],
+        reissue: vec![],
         order: Order::Activate(Box::new(Activate {
             serial: serial(license),
             proved_by: key(1),
@@ -324,4 +326,19 @@ async fn unlock_keys_come_in_the_order_of_their_serials(store: &dyn Store) {
     with_licenses(store, 2).await;
     let found = store.unlock_keys(&[serial(9), serial(1), serial(0), serial(1)]).await.unwrap();
     assert_eq!(found, [None, Some(key(1)), Some(key(1)), Some(key(1))]);
+}
+
+async fn what_a_device_key_made_is_found_again(store: &dyn Store) {
+    with_licenses(store, 3).await;
+    let mut second = activate(1, 1);
+    second.nonce = Nonce([9; 16]);
+    if let Order::Activate(order) = &mut second.order {
+        order.fresh_id = ActivationId([9; 16]);
+    }
+    run(store, vec![activate(1, 0), second, activate(2, 2)]).await;
+    let mut found = store.made_by(key(1).id(), 10).await.unwrap();
+    found.sort_unstable();
+    assert_eq!(found, [ActivationId([1; 16]), ActivationId([9; 16])]);
+    assert_eq!(store.made_by(key(1).id(), 1).await.unwrap().len(), 1);
+    assert_eq!(store.made_by(key(3).id(), 10).await.unwrap(), []);
 }

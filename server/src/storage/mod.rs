@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::ids::VendorId;
-use claviger_protocol::keys::PublicKey;
+use claviger_protocol::ids::{ActivationId, VendorId};
+use claviger_protocol::keys::{KeyId, PublicKey};
 use claviger_protocol::serial::Serial;
 
 use crate::config::DataDir;
@@ -48,6 +48,9 @@ pub trait Store: admin::Admin + std::fmt::Debug + Send + Sync {
 
     /// The unlock keys of these serial numbers, in their order.
     fn unlock_keys<'a>(&'a self, serials: &'a [Serial]) -> Later<'a, Vec<Option<PublicKey>>>;
+
+    /// Activations that requests of this device key made, the newest first, at most `limit`; ended ones too.
+    fn made_by(&self, device: KeyId, limit: u32) -> Later<'_, Vec<ActivationId>>;
 
     /// What the server knows about itself.
     fn meta(&self) -> Later<'_, Meta>;

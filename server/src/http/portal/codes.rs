@@ -78,7 +78,8 @@ pub(super) fn markup(typed: &[Typed], answered: &Answered) -> Markup {
 
 fn how_to_type() -> Markup {
     html! {
-        p { "On the computer: " code { "claviger offline import --code" } ", then type the groups in their order. Each is checked by itself; capitals and spaces do not matter." }
+        p { "On the computer, run this and type the groups in their order. Each is checked by itself; capitals and spaces do not matter." }
+        code .block { "claviger offline import --code" }
     }
 }
 

@@ -31,6 +31,9 @@ use page::Page;
 use start::{FieldName, Mistake};
 use upload::{Form, UploadError};
 
+/// Bytes of a text that comes back with its form.
+const TEXT_AGAIN: usize = 64 * 1024;
+
 /// What the portal keeps between requests.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
@@ -203,6 +206,8 @@ fn mistaken(
     field: FieldName,
     text: &str,
 ) -> Response {
+    // What is longer than a request with everything in it was a batch: it is not sent back to be corrected.
+    let text = if text.len() <= TEXT_AGAIN { text } else { "" };
     let mistake = Mistake { what, next, field, text };
     show(app, status, &start::page(app.issuer().profile(), Some(&mistake)))
 }

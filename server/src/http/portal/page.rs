@@ -9,8 +9,6 @@ pub(super) struct Page {
     pub(super) title: String,
     /// Everything between header and footer, its `h1` included.
     pub(super) body: Markup,
-    /// Whether the script that reads the address belongs on it.
-    pub(super) takes_fragment: bool,
 }
 
 impl Page {
@@ -26,7 +24,7 @@ impl Page {
                     meta name="color-scheme" content="light dark";
                     title { (self.title) " – " (profile.name) }
                     // Before anything that takes time: the address is cleared first of all.
-                    @if self.takes_fragment { script src=(format!("{up}offline/portal.js")) {} }
+                    script src=(format!("{up}offline/portal.js")) {}
                     link rel="stylesheet" href=(format!("{up}offline/portal.css"));
                     link rel="icon" type="image/svg+xml" href=(format!("{up}offline/icon.svg"));
                 }
@@ -82,14 +80,9 @@ pub(super) fn sentence(text: &str) -> Markup {
 pub(super) fn name(text: &str) -> Markup {
     let visible: String = text
         .chars()
-        .map(|c| if c.is_control() || is_invisible(c) { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| if claviger_protocol::ids::is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
-    html! { bdi { "“" (visible) "”" } }
-}
-
-/// Marks that change the direction of text, and letters without width.
-const fn is_invisible(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')
+    html! { "“" bdi { (visible) } "”" }
 }
 
 #[cfg(test)]
@@ -98,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_others_wrote_stays_text() {
-        assert_eq!(name("<b>\u{202e}x").into_string(), "<bdi>“&lt;b&gt;\u{fffd}x”</bdi>");
+        assert_eq!(name("<b>\u{202e}x").into_string(), "“<bdi>&lt;b&gt;\u{fffd}x</bdi>”");
         assert_eq!(sentence("run `a <b>` & go").into_string(), "run <code>a &lt;b&gt;</code> &amp; go");
         assert_eq!(web_address(Some("javascript:alert(1)")), None);
     }

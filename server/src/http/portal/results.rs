@@ -60,13 +60,14 @@ pub(super) fn answered(row: &Row, answered: &Answered, code: &Markup) -> Page {
         }
         div .card {
             h3 { "As a file" }
-            p { "Save it, carry it over, and run there: " code { "claviger offline import " (file_name(asked)) } }
+            p { "Save it, carry it over, and run there:" }
+            code .block { "claviger offline import " (file_name(asked)) }
             (again(answered))
         }
         (code)
         p { a href="offline" { "Give in another request" } }
     };
-    Page { title: title.to_owned(), body, takes_fragment: false }
+    Page { title: title.to_owned(), body }
 }
 
 /// Asks for the same answer as a file: the same request gets the same bytes, so nothing need be kept for it.
@@ -114,7 +115,8 @@ pub(super) fn file_name(asked: Option<&Asked>) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let plain = plain.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
-    let plain = if plain.is_empty() { "answer" } else { plain.get(..40).unwrap_or(&plain) };
+    let plain = plain.get(..40).unwrap_or(&plain).trim_end_matches('-');
+    let plain = if plain.is_empty() { "answer" } else { plain };
     format!("{plain}.{}", FileKind::Response.extension())
 }
 
@@ -133,7 +135,7 @@ pub(super) fn refused(asked: Option<&Asked>, words: &Words) -> Page {
         }
         p { a .button.second href="offline" { "Back to the form" } }
     };
-    Page { title: format!("Refused: {}", words.title), body, takes_fragment: false }
+    Page { title: format!("Refused: {}", words.title), body }
 }
 
 fn told(words: &Words, heading: &Markup) -> Markup {
@@ -194,20 +196,26 @@ pub(super) fn batch(rows: &[Row], cut_off: bool, ticket: Option<&str>) -> Page {
             }
         }
         @if ticket.is_some() {
-            p { "On each computer: " code { "claviger offline import lab.clvbundle" } }
+            p { "On each computer:" }
+            code .block { "claviger offline import lab.clvbundle" }
             p .hint { "The bundle waits here for an hour. The same batch gets the same answers at any time." }
         }
         h2 { "One by one" }
         div .scroll {
-            table {
+            // Roles are said again: on a phone the style stacks the cells, and browsers forget what they were.
+            table .rows role="table" {
                 caption { "What became of each request" @if shown.len() < all { ", the first " (shown.len()) " of " (all) } }
-                thead { tr { th scope="col" { "Computer" } th scope="col" { "License" } th scope="col" { "Result" } } }
-                tbody { @for row in &shown { (line(row)) } }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        @for name in ["Computer", "License", "Result"] { th scope="col" role="columnheader" { (name) } }
+                    }
+                }
+                tbody role="rowgroup" { @for row in &shown { (line(row)) } }
             }
         }
         p { a href="offline" { "Give in another file" } }
     };
-    Page { title, body, takes_fragment: false }
+    Page { title, body }
 }
 
 /// Whether a row needs no care.
@@ -222,15 +230,15 @@ fn line(row: &Row) -> Markup {
     let asked = row.asked.as_ref();
     let place = row.place();
     html! {
-        tr {
-            td {
+        tr role="row" {
+            td role="cell" {
                 @match asked.and_then(|a| a.device_name.as_ref()) {
                     Some(device) => (name(device.as_str())),
                     None => { bdi .quiet { (place) } }
                 }
             }
-            td { @if let Some(serial) = asked.and_then(|a| a.serial.as_ref()) { code { (serial) } } }
-            td {
+            td role="cell" { @if let Some(serial) = asked.and_then(|a| a.serial.as_ref()) { code { (serial) } } }
+            td role="cell" {
                 @match &row.result {
                     Ok(answered) => (good(answered)),
                     Err(trouble) => {
@@ -276,5 +284,5 @@ pub(super) fn plain(profile: &VendorProfile, title: &str, what: &str, back: &str
         p { a .button.second href=(back) { "Back to the form" } }
         p .hint { "This is the license server of " bdi { (profile.name) } "." }
     };
-    Page { title: title.to_owned(), body, takes_fragment: false }
+    Page { title: title.to_owned(), body }
 }

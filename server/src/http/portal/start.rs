@@ -60,7 +60,7 @@ pub(super) fn page(profile: &VendorProfile, mistake: Option<&Mistake<'_>>) -> Pa
         (explanation(profile))
     };
     let title = if mistake.is_some() { format!("Error: {TITLE}") } else { TITLE.to_owned() };
-    Page { title, body, takes_fragment: true }
+    Page { title, body }
 }
 
 fn summary(mistake: &Mistake<'_>) -> Markup {

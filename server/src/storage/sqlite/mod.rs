@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::ids::VendorId;
-use claviger_protocol::keys::PublicKey;
+use claviger_protocol::ids::{ActivationId, VendorId};
+use claviger_protocol::keys::{KeyId, PublicKey};
 use claviger_protocol::serial::Serial;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, Transaction};
@@ -222,6 +222,20 @@ impl Store for SqliteStore {
                 }
             }
             Ok(keys)
+        })
+    }
+
+    fn made_by(&self, device: KeyId, limit: u32) -> Later<'_, Vec<ActivationId>> {
+        admin::reading!(self, connection, {
+            let found = sqlx::query(
+                "SELECT activation FROM requests WHERE jkt = ?1 AND activation IS NOT NULL \
+                 GROUP BY activation ORDER BY max(at) DESC LIMIT ?2",
+            )
+            .bind(rows::jkt_bytes(&device))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *connection)
+            .await?;
+            found.iter().map(|row| Ok(ActivationId(rows::array(row, 0, "requests")?))).collect()
         })
     }
 

@@ -16,9 +16,14 @@
   }
 
   function fill() {
+    if (taken === null || document.readyState === "loading") return;
     const field = document.getElementById("text");
     const send = document.getElementById("send");
-    if (taken === null || field === null || send === null) return;
+    if (field === null || send === null) {
+      // A page about an answer: the form is a step back. Another address, so that the browser loads it anew.
+      location.replace(location.pathname + "?new#" + taken);
+      return;
+    }
     field.value = taken;
     taken = null;
     document.getElementById("by-hand").open = true;
