@@ -22,6 +22,7 @@ First steps:
   claviger license list                          see what is licensed here
   claviger check Solstice                        is it licensed? works without the daemon
   claviger deactivate Solstice                   give it up, to use it on another computer
+  claviger offline request SOL-4XQ7K-2M9TB-0RHWE no network here? files and a telephone do
   claviger doctor                                find out what is wrong
 
 With --json, every command prints one JSON document to standard output and nothing else; one that

@@ -75,6 +75,19 @@ impl Output {
         self.json
     }
 
+    /// Whether standard output has colours.
+    #[must_use]
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.colour
+    }
+
+    /// Columns of the terminal that standard output is; none where it is something else.
+    #[must_use]
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// `text` with a look, where standard output has colours.
     #[must_use]
     pub(crate) fn look(&self, look: Look, text: &str) -> String {

@@ -199,15 +199,21 @@ impl VendorShared {
         let mut given_up = BTreeMap::new();
         let mut verdict = Verdict::plain(Status::NotActivated);
         let mut missing = 0;
+        // A certificate that was typed lies under the product's short name.
+        let alias = state.product.alias();
         for (_, place) in places {
-            match store::find(place, &self.id, &state.product) {
-                Ok(here) => {
-                    given_up.extend(here.given_up.iter().map(|(id, at)| (*id, *at)));
-                    found.push((*place, here));
+            let mut nothing = 0;
+            for name in [&state.product, &alias] {
+                match store::find(place, &self.id, name) {
+                    Ok(here) => {
+                        given_up.extend(here.given_up.iter().map(|(id, at)| (*id, *at)));
+                        found.push((*place, here));
+                    }
+                    Err(ReadError::Missing) => nothing += 1,
+                    Err(_) => verdict = verdict.better(Verdict::plain(Status::StateUnreachable)),
                 }
-                Err(ReadError::Missing) => missing += 1,
-                Err(_) => verdict = verdict.better(Verdict::plain(Status::StateUnreachable)),
             }
+            missing += usize::from(nothing == 2);
         }
         if missing == places.len() && places.iter().all(|(_, place)| store::hidden(place)) {
             verdict = verdict.better(Verdict::plain(Status::StateUnreachable));

@@ -24,6 +24,8 @@ pub struct Policy {
     pub ca_file: Option<PathBuf>,
     /// Under a system daemon: the group whose members may change activations; everyone when absent.
     pub change_group: Option<String>,
+    /// A file with offline answers that is imported at every start: a bundle for machines that are reset to their image.
+    pub bundle: Option<PathBuf>,
     /// What was wrong with the file.
     #[serde(skip)]
     pub problem: Option<String>,
@@ -38,6 +40,7 @@ impl Default for Policy {
             proxy: None,
             ca_file: None,
             change_group: None,
+            bundle: None,
             problem: None,
         }
     }

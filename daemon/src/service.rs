@@ -96,6 +96,7 @@ async fn serve(paths: Paths) -> ExitCode {
         (Ok(shutdown), Ok(alarm)) => (shutdown, alarm),
         (Err(e), _) | (_, Err(e)) => return fail(exit::FAILED, &e),
     };
+    engine.import_policy_bundle().await;
     let notifier = Notifier::new();
     let server = tokio::task::spawn_local(ipc::serve(engine.clone(), listener, Caps::default()));
     let background = tokio::task::spawn_local(Rc::clone(&engine).background(alarm));

@@ -14,6 +14,8 @@
 //! ```
 //! A file that cannot be read is moved aside under a name that says so, and the daemon goes on without it.
 
+mod offline;
+
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::Timestamp;
@@ -28,6 +30,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::platform::{self, FileError, Visibility};
+
+pub use offline::Waiting;
 
 /// Most bytes of a private file that is read; a license with its certificate and a request both fit.
 const MAX_FILE: usize = 2 * 1024 * 1024;

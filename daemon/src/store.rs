@@ -1,6 +1,8 @@
 //! The certificate store: what plug-ins read. One folder a vendor, one folder a product in it; the daemon alone
 //! writes here.
 
+mod image;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

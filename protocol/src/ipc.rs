@@ -43,6 +43,16 @@ pub enum Method {
     Activate(ActivateCall),
     #[serde(rename = "io.claviger.Daemon.Deactivate")]
     Deactivate { target: String },
+    #[serde(rename = "io.claviger.Daemon.MakeOfflineRequest")]
+    MakeOfflineRequest(ActivateCall),
+    #[serde(rename = "io.claviger.Daemon.ImportOfflineAnswers")]
+    ImportOfflineAnswers { answers: Vec<String> },
+    #[serde(rename = "io.claviger.Daemon.ImportOfflineCode")]
+    ImportOfflineCode { code: String },
+    #[serde(rename = "io.claviger.Daemon.DeactivateOffline")]
+    DeactivateOffline { target: String },
+    #[serde(rename = "io.claviger.Daemon.PrepareImage")]
+    PrepareImage {},
     #[serde(rename = "io.claviger.Daemon.Refresh")]
     Refresh {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,6 +334,79 @@ pub struct DeactivateReply {
     pub license: License,
     /// Whether the server has the receipt.
     pub delivered: bool,
+}
+
+/// Reply to `MakeOfflineRequest`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfflineRequestReply {
+    /// Whom it is for.
+    pub vendor: Vendor,
+    /// The signed request in compact form.
+    pub request: String,
+    /// Until when it may be answered.
+    pub expires: Timestamp,
+}
+
+/// Reply to `ImportOfflineAnswers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportOfflineReply {
+    /// What became of each answer, in their order.
+    pub items: Vec<OfflineItem>,
+}
+
+/// What became of one offline answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfflineItem {
+    /// What it activates here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<License>,
+    /// Whether anything is different now: false for an answer that was imported before.
+    pub changed: bool,
+    /// Receipts of this machine that it acknowledges.
+    pub receipts: usize,
+    /// Why it was not taken: a stable word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Why it was not taken: a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// Reply to `ImportOfflineCode`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfflineCodeReply {
+    /// What is activated.
+    pub license: License,
+}
+
+/// Reply to `DeactivateOffline`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfflineReceiptReply {
+    /// Whom the receipt is for.
+    pub vendor: Vendor,
+    /// What was given up.
+    pub license: License,
+    /// The signed request that carries the receipt, in compact form.
+    pub request: String,
+    /// Whether the device key is the one that the activation was made with. Where it is another (the machine was
+    /// reset meanwhile), the vendor may have to free the seat by hand.
+    pub same_key: bool,
+}
+
+/// Reply to `PrepareImage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrepareImageReply {
+    /// Vendors that stay known, without keys.
+    pub vendors: usize,
+    /// Serial numbers whose activations were removed here; their seats stay taken until the vendor frees them.
+    pub seats: Vec<String>,
+    /// Receipts that no server has acknowledged.
+    pub receipts: usize,
+    /// Requests that waited for an answer.
+    pub requests: usize,
 }
 
 /// Reply to `ShowMachine`.

@@ -8,7 +8,7 @@ use claviger_protocol::keys::Sha256;
 use claviger_protocol::offline::armour::write_file;
 use claviger_protocol::offline::{
     AnswerFor, BlockKind, CodeError, Contents, Damage, FileKind, MAX_FILE_LEN, OfflineError, Refusal,
-    RequestFrom, TypedCode, packed, read,
+    RequestFrom, TypedCode, code, packed, read,
 };
 use common::documents::*;
 use common::offline::*;
@@ -212,7 +212,7 @@ fn answers_from_files_outlive_a_rotation() {
 
 #[test]
 fn a_typed_code_becomes_an_ordinary_certificate() {
-    let code = code();
+    let code = common::offline::code();
     let groups = code.groups();
     assert_eq!((groups.len(), groups.iter().all(|g| g.len() == 5)), (32, true));
     let typed = code.to_string().to_lowercase().replace(' ', "-").replace('0', "o");
@@ -240,7 +240,7 @@ fn a_typed_code_becomes_an_ordinary_certificate() {
 
 #[test]
 fn a_typed_code_belongs_to_one_request_and_one_vendor() {
-    let code = code();
+    let code = common::offline::code();
     let other = |change: &dyn Fn(&mut Request)| {
         let mut request = Request { receipts: vec![], ..activate_request() };
         change(&mut request);
@@ -281,7 +281,7 @@ fn stranger_key() -> claviger_protocol::keys::SigningKey {
 /// Every wrong character, every two exchanged characters of a group, and every two exchanged groups name their groups.
 #[test]
 fn a_mistyped_group_is_named() {
-    let groups = code().groups();
+    let groups = common::offline::code().groups();
     let wrong = |groups: &[String]| match TypedCode::parse(&groups.join(" ")) {
         Err(CodeError::Check { groups }) => groups,
         other => panic!("{other:?}"),
@@ -313,6 +313,11 @@ fn a_mistyped_group_is_named() {
             }
         }
     }
+    for (index, group) in code::split_groups(&groups.join(" ")).iter().enumerate() {
+        assert_eq!(code::check_group(index + 1, group), Ok(()));
+        assert!(code::check_group((index + 1) % 32 + 1, group).is_err());
+    }
+    assert_eq!(code::split_groups(&groups.concat()), groups);
     let parse = |text: String| TypedCode::parse(&text).unwrap_err();
     let mut short = groups.clone();
     short[6].pop();

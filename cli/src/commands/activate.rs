@@ -52,8 +52,11 @@ pub(crate) struct Arguments {
     no_unlock_code: bool,
 }
 
-/// Carries `claviger activate` out.
-pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
+/// What the daemon is asked, with the unlock code, and the serial number where it is understood.
+///
+/// # Errors
+/// What is mistyped or missing.
+pub(super) fn call(arguments: &Arguments) -> Result<(ActivateCall, Option<Serial>), Failure> {
     if arguments.serial.len() > 1024 {
         return Err(Failure::new(Exit::Input, "bad_serial", "that is far too long for a serial number"));
     }
@@ -64,23 +67,28 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
     let known = vendors::known();
     let typed = vendors::read_serial(&arguments.serial, arguments.vendor.as_ref(), &known)
         .map_err(|error| Failure::input("bad_serial", &error).advice("Nothing was sent."))?;
-    let serial = match &typed {
+    let serial = match typed {
         Typed::Good(serial) => Some(serial),
         Typed::Untold => None,
     };
-    let code = unlock_code(arguments, serial)?;
-    let mut daemon = connect::daemon(out)?;
-    let progress = Progress::start("Activating", out.is_json());
+    let code = unlock_code(arguments, serial.as_ref())?;
     let call = ActivateCall {
         serial: arguments.serial.clone(),
         unlock_code: code.as_ref().map(|code| code.as_str().to_owned()),
         vendor: arguments.vendor.clone(),
         replace_machine: arguments.replace_machine.clone(),
     };
-    drop(code);
+    Ok((call, serial))
+}
+
+/// Carries `claviger activate` out.
+pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
+    let (call, serial) = call(arguments)?;
+    let mut daemon = connect::daemon(out)?;
+    let progress = Progress::start("Activating", out.is_json());
     let answer = daemon.activate(call, &mut |now| progress.say(now));
     drop(progress);
-    let license = answer.map_err(|error| explain(error.into(), arguments, serial))?;
+    let license = answer.map_err(|error| explain(error.into(), arguments, serial.as_ref()))?;
     out.json(&json!({ "license": license }));
     let name = out.look(Look::Good, &describe::product(&license));
     out.line(format!("{name} is activated on this computer."));
@@ -143,7 +151,7 @@ fn no_code(error: &SecretError) -> Failure {
 }
 
 /// Adds to a refusal what only this side knows: the commands that lead on.
-fn explain(mut failure: Failure, arguments: &Arguments, serial: Option<&Serial>) -> Failure {
+pub(super) fn explain(mut failure: Failure, arguments: &Arguments, serial: Option<&Serial>) -> Failure {
     let serial = serial.map_or_else(|| clean(arguments.serial.trim()), ToString::to_string);
     let again = format!("claviger activate {}", shell(&serial));
     let vendor = arguments.vendor.as_ref().map(|v| format!(" --vendor {v}")).unwrap_or_default();

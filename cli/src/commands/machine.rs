@@ -1,5 +1,7 @@
 //! `claviger machine`: what vendors learn about this computer, shown before it is sent.
 
+use std::io::{self, IsTerminal, Write};
+
 use clap::Subcommand;
 use claviger_protocol::ids::DeviceName;
 use claviger_protocol::ipc::Machine;
@@ -9,7 +11,7 @@ use crate::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
-use crate::text::{clean, quoted};
+use crate::text::{self, clean, quoted};
 
 /// `claviger machine …`
 #[derive(Debug, Subcommand)]
@@ -28,6 +30,17 @@ pub(crate) enum Command {
         /// The new name, at most 64 characters
         name: String,
     },
+    /// Ready this computer's disk to be copied to others
+    ///
+    /// Removes the keys, certificates, waiting requests and receipts, the computer's name and the log of
+    /// what was sent, so that each copy becomes a computer of its own. Vendors stay known. Run it last, then
+    /// shut down and copy the disk. Copies are told apart by the operating system's machine id: empty
+    /// /etc/machine-id as well, so that each copy makes its own at its first start.
+    PrepareImage {
+        /// Do not ask, even where licenses are in use here
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Carries `claviger machine …` out.
@@ -35,6 +48,7 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Show { vendor } => show(vendor.as_deref(), out),
         Command::Rename { name } => rename(&name, out),
+        Command::PrepareImage { yes } => prepare_image(yes, out),
     }
 }
 
@@ -95,5 +109,50 @@ fn rename(name: &str, out: &mut Output) -> Result<Exit, Failure> {
          takes no second seat.",
         quoted(name.as_str())
     ));
+    Ok(Exit::Done)
+}
+
+fn prepare_image(yes: bool, out: &mut Output) -> Result<Exit, Failure> {
+    let mut daemon = connect::daemon(out)?;
+    let status = daemon.status()?;
+    let losing = status.activations > 0 || status.receipts_waiting > 0;
+    if losing && !yes && !out.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
+        let _ = write!(
+            io::stderr(),
+            "Licenses are in use here: {}, and {} wait for a server. Their seats stay taken when they are removed.\n\
+             Give them up first with `claviger deactivate`, or go on all the same? [y/N] ",
+            text::count(status.activations, "activation", "activations"),
+            text::count(status.receipts_waiting, "receipt", "receipts"),
+        );
+        let mut answer = String::new();
+        // Nothing read is no.
+        let _ = io::stdin().read_line(&mut answer);
+        if !answer.trim().to_lowercase().starts_with('y') {
+            return Err(Failure::new(Exit::Cancelled, "cancelled", "cancelled; nothing was removed"));
+        }
+    }
+    let done = daemon.prepare_image()?;
+    out.json(&json!({
+        "vendors": done.vendors,
+        "seats_still_taken": done.seats,
+        "receipts": done.receipts,
+        "requests": done.requests,
+    }));
+    out.line("This computer's disk is ready to be copied. Nothing on it is licensed any more.");
+    if !done.seats.is_empty() {
+        out.sentence(format!(
+            "Seats of {} stay taken by this computer: the vendor's support can free them.",
+            text::list(&done.seats)
+        ));
+    }
+    if done.receipts > 0 {
+        out.line(format!(
+            "{} never reached the vendor: ask its support to free the seats.",
+            text::count(done.receipts, "receipt", "receipts")
+        ));
+    }
+    out.line("Give every copy a machine id of its own: as the last step, run");
+    out.line("    truncate -s 0 /etc/machine-id");
+    out.line("and shut down. Copies that share one are refused from the ninth on (machine_id_shared).");
     Ok(Exit::Done)
 }

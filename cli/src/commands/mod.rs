@@ -10,6 +10,7 @@ mod doctor;
 mod license;
 mod machine;
 mod man;
+mod offline;
 mod privacy;
 mod vendor;
 
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// See every byte that was sent from here and that will be
     #[command(subcommand)]
     Privacy(privacy::Command),
+    /// Activate computers without a network: files, QR codes, typed codes, labs
+    #[command(subcommand)]
+    Offline(offline::Command),
     /// Run, install and watch the daemon, which does the activating
     #[command(subcommand)]
     Daemon(daemon::Command),
@@ -72,6 +76,7 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Machine(command) => machine::run(command, out),
         Command::Consent(command) => consent::run(command, out),
         Command::Privacy(command) => privacy::run(command, out),
+        Command::Offline(command) => offline::run(command, out),
         Command::Daemon(command) => daemon::run(command, out),
         Command::Doctor(arguments) => doctor::run(arguments, out),
         Command::Completions(arguments) => completions::run(&arguments, out),

@@ -19,7 +19,7 @@ pub(super) struct Secret(pub(super) Method);
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        if let Method::Activate(call) = &mut self.0 {
+        if let Method::Activate(call) | Method::MakeOfflineRequest(call) = &mut self.0 {
             call.serial.zeroize();
             call.unlock_code.zeroize();
         }

@@ -12,6 +12,7 @@
 mod endpoint;
 mod error;
 mod frame;
+mod offline;
 mod privacy;
 mod socket;
 

@@ -8,12 +8,12 @@ use claviger_protocol::ids::Nonce;
 use claviger_protocol::ipc::{ActivateCall, CallError, License};
 use claviger_protocol::keys::{KeyId, SigningKey};
 use claviger_protocol::serial::Serial;
-use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
+use claviger_protocol::unlock::{UnlockProof, unlock_key};
 use zeroize::Zeroizing;
 
 use super::exchange::Exchanged;
+use super::offline::read_code;
 use super::refusal::refused;
-use super::vendors::mistyped;
 use super::{Engine, Vendor, no_key, no_machine_id};
 use crate::egress::{Envelope, Failure};
 use crate::fault;
@@ -72,30 +72,8 @@ impl Engine {
         let typed = call.unlock_code.take().map(Zeroizing::new);
         self.refuse_when_closing()?;
         let (vendor, serial) = self.route(&call.serial, call.vendor.as_ref())?;
-        let code = match &typed {
-            Some(typed) => {
-                Some(UnlockCode::parse(typed, &serial).map_err(|e| mistyped("mistyped_unlock_code", &e))?)
-            }
-            None if serial.as_str().contains('-') => {
-                return Err(CallError::InvalidInput {
-                    code: "unlock_code_needed".to_owned(),
-                    message: "This serial number needs its unlock code.".to_owned(),
-                    advice: Some(
-                        "You find it beside the serial number in your purchase confirmation.".to_owned(),
-                    ),
-                });
-            }
-            None => None,
-        };
-        let replace = call.replace_machine.map(|r| r.trim().to_owned());
-        if replace.as_ref().is_some_and(|r| r.is_empty() || r.len() > 128 || r.chars().any(char::is_control))
-        {
-            return Err(CallError::InvalidInput {
-                code: "bad_name".to_owned(),
-                message: "No computer has a name like that.".to_owned(),
-                advice: Some("Give the name or the id as the list of seats shows it.".to_owned()),
-            });
-        }
+        let code = read_code(typed.as_ref().map(|t| t.as_str()), &serial)?;
+        let replace = wanted_machine(call.replace_machine)?;
         // Only the key derived from the code is kept from here on.
         let unlock = unlock_key(vendor.id(), &serial, code.as_ref());
         drop((code, typed));
@@ -301,6 +279,19 @@ impl Engine {
         let status = self.status_of(certificate);
         License::of(certificate, Some(text), vendor.profile.name.clone(), status)
     }
+}
+
+/// The machine whose seat is to be taken over, as it was typed.
+pub(super) fn wanted_machine(typed: Option<String>) -> Result<Option<String>, CallError> {
+    let replace = typed.map(|r| r.trim().to_owned());
+    if replace.as_ref().is_some_and(|r| r.is_empty() || r.len() > 128 || r.chars().any(char::is_control)) {
+        return Err(CallError::InvalidInput {
+            code: "bad_name".to_owned(),
+            message: "No computer has a name like that.".to_owned(),
+            advice: Some("Give the name or the id as the list of seats shows it.".to_owned()),
+        });
+    }
+    Ok(replace)
 }
 
 /// The device key that signed a stored request.

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use claviger_protocol::documents::{ActivationCertificate, EndReason, Order, Receipt};
 use claviger_protocol::http::ProblemCode;
 use claviger_protocol::ids::{ActivationId, ProductId, ReceiptId};
-use claviger_protocol::ipc::{CallError, DeactivateReply};
+use claviger_protocol::ipc::{CallError, DeactivateReply, License};
 use claviger_protocol::jws::{self, KeyInHeader};
+use claviger_protocol::keys::SigningKey;
 use claviger_protocol::layout::EndedNote;
 use claviger_protocol::naming::{self, Match};
 use claviger_protocol::serial::Serial;
@@ -24,10 +25,10 @@ use crate::state::Ended;
 use crate::store::products_of;
 
 /// What a target turned out to be.
-struct Target {
-    vendor: Rc<Vendor>,
-    certificate: ActivationCertificate,
-    folders: BTreeSet<ProductId>,
+pub(super) struct Target {
+    pub(super) vendor: Rc<Vendor>,
+    pub(super) certificate: ActivationCertificate,
+    pub(super) folders: BTreeSet<ProductId>,
 }
 
 impl Engine {
@@ -76,6 +77,26 @@ impl Engine {
                 tracing::warn!(code = e.code(), "the new device key could not be introduced");
             }
         }
+        let license = self.give_up_signed(&vendor, &key, &certificate, &folders)?;
+        let delivered = match self.deliver(&vendor).await {
+            Ok(()) => !self.is_waiting(&vendor, certificate.jti),
+            Err(e) => {
+                tracing::info!(code = e.code(), "the receipt is delivered later");
+                self.note_failure(&vendor, None);
+                false
+            }
+        };
+        Ok(DeactivateReply { license, delivered })
+    }
+
+    /// Signs a receipt and lets it take effect here; nothing is sent.
+    pub(super) fn give_up_signed(
+        &self,
+        vendor: &Vendor,
+        key: &SigningKey,
+        certificate: &ActivationCertificate,
+        folders: &BTreeSet<ProductId>,
+    ) -> Result<License, CallError> {
         let receipt = Receipt {
             aud: vendor.id().clone(),
             jti: ReceiptId::random(&*self.rng).map_err(|_| no_random())?,
@@ -85,10 +106,10 @@ impl Engine {
             serial: certificate.serial.clone(),
             machine_id: certificate.machine,
         };
-        let text = jws::sign(&receipt, &key, KeyInHeader::Carried);
-        self.give_up(&vendor, &certificate, &folders, &text)?;
+        let text = jws::sign(&receipt, key, KeyInHeader::Carried);
+        self.give_up(vendor, certificate, folders, &text)?;
         tracing::info!(vendor = %vendor.id(), activation = %certificate.jti, "given up");
-        let license = ended_license(&vendor, &certificate, EndReason::GivenUp, receipt.iat, None);
+        let license = ended_license(vendor, certificate, EndReason::GivenUp, receipt.iat, None);
         let memory = Ended {
             license: license.clone(),
             reason: EndReason::GivenUp,
@@ -99,15 +120,7 @@ impl Engine {
         if let Err(e) = self.state.write_ended(vendor.id(), &memory) {
             tracing::warn!(error = %e, cause = %e.source, "the end of an activation could not be remembered");
         }
-        let delivered = match self.deliver(&vendor).await {
-            Ok(()) => !self.is_waiting(&vendor, certificate.jti),
-            Err(e) => {
-                tracing::info!(code = e.code(), "the receipt is delivered later");
-                self.note_failure(&vendor, None);
-                false
-            }
-        };
-        Ok(DeactivateReply { license, delivered })
+        Ok(license)
     }
 
     fn give_up(
@@ -192,7 +205,7 @@ impl Engine {
     }
 
     /// The one activation that a person means: by serial number, activation, product, its unique ending or its name.
-    fn find(&self, target: &str) -> Result<Target, CallError> {
+    pub(super) fn find(&self, target: &str) -> Result<Target, CallError> {
         let target = target.trim();
         let mut all = Vec::new();
         for vendor in self.known_vendors() {
@@ -221,7 +234,9 @@ impl Engine {
         let by_name = |i: &usize| {
             let Target { vendor, certificate, .. } = &all[*i];
             let exact = certificate.jti.to_string() == target
-                || Serial::parse_any(target, &vendor.profile.prefix).is_ok_and(|s| s == certificate.serial);
+                || Serial::parse_any(target, &vendor.profile.prefix).is_ok_and(|s| s == certificate.serial)
+                // A typed code knows its product by its short name alone.
+                || target.parse::<ProductId>().is_ok_and(|p| certificate.product.is_alias_of(&p));
             if exact {
                 Match::Exact
             } else {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use claviger_protocol::clock::DAY;
+use claviger_protocol::clock::{DAY, Timestamp};
 use claviger_protocol::documents::{Answer, Order, REQUEST_VERSION, ReceiptOutcome, Request};
 use claviger_protocol::http::Problem;
 use claviger_protocol::ids::Nonce;
@@ -16,7 +16,7 @@ use crate::fault;
 use crate::highwater;
 
 /// Most receipts of one request.
-const MAX_RECEIPTS: usize = 128;
+pub(super) const MAX_RECEIPTS: usize = 128;
 
 /// What came of an exchange that reached the server.
 pub(super) enum Exchanged {
@@ -37,6 +37,18 @@ impl Engine {
         nonce: Nonce,
         order: Order,
     ) -> Result<String, CallError> {
+        self.request_until(vendor, key, nonce, order, None)
+    }
+
+    /// The same with an end of validity; an offline request has one.
+    pub(super) fn request_until(
+        &self,
+        vendor: &Vendor,
+        key: &SigningKey,
+        nonce: Nonce,
+        order: Order,
+        exp: Option<Timestamp>,
+    ) -> Result<String, CallError> {
         let mut receipts = self.to_deliver(vendor)?;
         receipts.truncate(MAX_RECEIPTS);
         let request = Request {
@@ -44,7 +56,7 @@ impl Engine {
             aud: vendor.id().clone(),
             nonce,
             iat: self.now(),
-            exp: None,
+            exp,
             keyset: vendor.keys.borrow().newest().number,
             receipts,
             order,
@@ -112,6 +124,12 @@ impl Engine {
             record.epoch = Some(answer.epoch);
         }
         self.note_contact(vendor);
+        self.take_acks(vendor, answer);
+    }
+
+    /// Receipts that a signed answer acknowledges need not be sent again. Gives how many there were.
+    pub(super) fn take_acks(&self, vendor: &Rc<Vendor>, answer: &Answer) -> usize {
+        let mut taken = 0;
         for ack in &answer.receipts {
             let waiting = self.state.outbox(vendor.id()).unwrap_or_default();
             let Some((receipt, text)) = waiting.iter().find(|(r, _)| r.jti == ack.id) else { continue };
@@ -119,10 +137,14 @@ impl Engine {
                 tracing::warn!(activation = %receipt.activation, outcome = ?ack.outcome, "a receipt had no effect");
             }
             fault::point("after-delivery");
-            if let Err(e) = self.state.acknowledge(vendor.id(), receipt.activation, text) {
-                warn("a receipt's delivery", &e);
+            match self.state.acknowledge(vendor.id(), receipt.activation, text) {
+                Ok(()) => taken += 1,
+                Err(e) => tracing::error!(
+                    error = %e, cause = %e.source, "a receipt's delivery could not be stored; it will be tried again"
+                ),
             }
         }
+        taken
     }
 
     /// The server was reached: what failed before is forgotten.

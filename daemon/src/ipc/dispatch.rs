@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use claviger_protocol::ipc::{
     ActivateReply, CallError, ClearSentReply, ConsentReply, DoctorReply, Empty, GetStatusReply,
-    LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME, Method, Mode,
-    RenameMachineReply, ShowMachineReply,
+    ImportOfflineReply, LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME,
+    Method, Mode, OfflineCodeReply, RenameMachineReply, ShowMachineReply,
 };
 use serde::Serialize;
 use tokio::io::Interest;
@@ -127,6 +127,23 @@ impl Session {
                 let result = engine.deactivate(&target).await;
                 self.result(wish, result).await
             }
+            Method::MakeOfflineRequest(call) => {
+                let result = engine.make_offline_request(call).await;
+                self.result(wish, result).await
+            }
+            Method::ImportOfflineAnswers { answers } => {
+                let items = engine.import_offline_answers(&answers).await;
+                self.last(wish, &ImportOfflineReply { items }).await
+            }
+            Method::ImportOfflineCode { code } => {
+                let result = engine.import_offline_code(&code).await;
+                self.result(wish, result.map(|license| OfflineCodeReply { license })).await
+            }
+            Method::DeactivateOffline { target } => {
+                let result = engine.deactivate_offline(&target).await;
+                self.result(wish, result).await
+            }
+            Method::PrepareImage {} => self.prepare_image(wish).await,
             Method::Refresh { vendor } => {
                 let licenses = engine.refresh(vendor.as_ref()).await;
                 self.result(wish, licenses.map(|licenses| LicensesReply { licenses })).await
@@ -194,6 +211,18 @@ impl Session {
             message: "The operating system does not say whose connection this is.".to_owned(),
             advice: None,
         })
+    }
+
+    /// It takes everybody's licenses away: under a system daemon only an administrator may.
+    async fn prepare_image(&self, wish: Wish) -> io::Result<()> {
+        if self.engine.mode() == Mode::System && !self.peer.is_administrator() {
+            let error = CallError::NotPermitted {
+                message: "Only an administrator may ready this computer as an image.".to_owned(),
+                advice: Some("Run the same command with sudo.".to_owned()),
+            };
+            return self.error(wish, &error).await;
+        }
+        self.result(wish, self.engine.prepare_image()).await
     }
 
     async fn activate(&mut self, call: claviger_protocol::ipc::ActivateCall, wish: Wish) -> io::Result<()> {
@@ -295,6 +324,11 @@ fn changes(method: &Method) -> bool {
         | Method::RemoveVendor { .. }
         | Method::Activate(_)
         | Method::Deactivate { .. }
+        | Method::MakeOfflineRequest(_)
+        | Method::ImportOfflineAnswers { .. }
+        | Method::ImportOfflineCode { .. }
+        | Method::DeactivateOffline { .. }
+        | Method::PrepareImage {}
         | Method::Refresh { .. }
         | Method::RenameMachine { .. } => true,
         Method::GetStatus {}

@@ -144,6 +144,23 @@ pub fn remove_file(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes a file or a folder with all that is in it; a missing one is fine. Links are removed, not followed. The
+/// caller syncs the folder around it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn remove_all(path: &Path) -> Result<(), FileError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match removed {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(FileError::new("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a file of at most `max` bytes; `None` when there is none.
 ///
 /// # Errors

@@ -401,6 +401,36 @@ impl Asked {
     }
 }
 
+/// The groups in a line of typing: what stands between separators, or five characters each where none do.
+#[must_use]
+pub fn split_groups(line: &str) -> Vec<String> {
+    let words: Vec<&str> = line.split(is_separator).filter(|g| !g.is_empty()).take(GROUPS).collect();
+    match words.as_slice() {
+        [one] => {
+            let all: Vec<char> = one.chars().take(GROUPS * GROUP_LEN).collect();
+            all.chunks(GROUP_LEN).map(|group| group.iter().collect()).collect()
+        }
+        several => several.iter().map(|&group| group.to_owned()).collect(),
+    }
+}
+
+/// Checks one group by itself; `number` counts from 1.
+///
+/// # Errors
+/// [`CodeError`] names the group.
+pub fn check_group(number: usize, group: &str) -> Result<(), CodeError> {
+    let found = group.chars().count();
+    if found != GROUP_LEN {
+        return Err(CodeError::GroupLength { group: number, found });
+    }
+    let mut read = [0u8; GROUP_LEN];
+    for (value, c) in read.iter_mut().zip(group.chars()) {
+        *value = symbol(c).ok_or(CodeError::Symbol { group: number, symbol: c })?;
+    }
+    let right = check(number.wrapping_sub(1), &read[..4]) == read[4];
+    if right { Ok(()) } else { Err(CodeError::Check { groups: vec![number] }) }
+}
+
 /// The check symbol of a group: a weighted sum in GF(32) over the group's number and its symbols. The weights are
 /// powers of 2 and all different, the check's own (1) too: any one wrong symbol and any two exchanged ones are noticed.
 fn check(index: usize, four: &[u8]) -> u8 {

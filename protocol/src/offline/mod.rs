@@ -26,6 +26,7 @@ pub use armour::{Block, BlockKind, Damage, DamagedBlock, Refusal};
 pub use code::{CodeError, CodeTerms, TypedCode};
 pub use packed::{PackedError, Portal};
 pub use peek::{AnswerFor, RequestFrom};
+pub use zip::crc32;
 
 use crate::clock::DAY;
 

@@ -120,19 +120,20 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
-/// CRC-32 as zip has it (ISO 3309, reflected polynomial 0xEDB88320), four bits a step.
-fn crc32(bytes: &[u8]) -> u32 {
+/// CRC-32 as zip and PNG have it (ISO 3309, reflected polynomial 0xEDB88320), four bits a step.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 16] = {
         let mut table = [0u32; 16];
-        let mut i = 0;
+        let mut i = 0u32;
         while i < 16 {
-            let mut value = i as u32;
+            let mut value = i;
             let mut bit = 0;
             while bit < 4 {
                 value = if value & 1 == 1 { (value >> 1) ^ 0xEDB8_8320 } else { value >> 1 };
                 bit += 1;
             }
-            table[i] = value;
+            table[i as usize] = value;
             i += 1;
         }
         table

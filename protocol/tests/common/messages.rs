@@ -5,10 +5,11 @@ use claviger_protocol::clock::{DAY, Date};
 use claviger_protocol::http::{SeatHolder, Seats};
 use claviger_protocol::ipc::{
     ActivateCall, ActivateReply, AddVendorReply, CallError, ClearSentReply, Consent, ConsentReply,
-    ConsentState, Counted, DaemonStatus, DeactivateReply, DoctorReply, Empty, Finding, GetStatusReply, Level,
-    License, LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply, Machine, Method, Mode,
-    NoticeShown, PlannedSend, PreviewReply, RenameMachineReply, SentEntry, ShowMachineReply, ShowNoticeReply,
-    Vendor,
+    ConsentState, Counted, DaemonStatus, DeactivateReply, DoctorReply, Empty, Finding, GetStatusReply,
+    ImportOfflineReply, Level, License, LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply,
+    Machine, Method, Mode, NoticeShown, OfflineCodeReply, OfflineItem, OfflineReceiptReply,
+    OfflineRequestReply, PlannedSend, PrepareImageReply, PreviewReply, RenameMachineReply, SentEntry,
+    ShowMachineReply, ShowNoticeReply, Vendor,
 };
 use claviger_protocol::keys::Sha256;
 use claviger_protocol::status::Status;
@@ -44,6 +45,22 @@ pub fn calls() -> Vec<(&'static str, Method)> {
             }),
         ),
         ("deactivate", Method::Deactivate { target: "synth".to_owned() }),
+        (
+            "make_offline_request",
+            Method::MakeOfflineRequest(ActivateCall {
+                serial: SERIAL.to_owned(),
+                unlock_code: Some(UNLOCK_CODE.to_owned()),
+                vendor: None,
+                replace_machine: None,
+            }),
+        ),
+        (
+            "import_offline_answers",
+            Method::ImportOfflineAnswers { answers: vec![super::offline::response()] },
+        ),
+        ("import_offline_code", Method::ImportOfflineCode { code: super::offline::code().to_string() }),
+        ("deactivate_offline", Method::DeactivateOffline { target: "synth".to_owned() }),
+        ("prepare_image", Method::PrepareImage {}),
         ("refresh", Method::Refresh { vendor: None }),
         ("show_machine", Method::ShowMachine { vendor: Some(vendor()) }),
         ("rename_machine", Method::RenameMachine { device_name: machine_facts().device_name }),
@@ -175,6 +192,47 @@ pub fn replies() -> Vec<(&'static str, String)> {
         ),
         reply("activate", &ActivateReply { progress: None, license: Some(held()) }),
         reply("deactivate", &DeactivateReply { license: ended(), delivered: false }),
+        reply(
+            "make_offline_request",
+            &OfflineRequestReply {
+                vendor: example_vendor(),
+                request: super::offline::request(),
+                expires: NOW.plus(30 * DAY),
+            },
+        ),
+        reply(
+            "import_offline_answers",
+            &ImportOfflineReply {
+                items: vec![
+                    OfflineItem {
+                        license: Some(held()),
+                        changed: true,
+                        receipts: 1,
+                        ..OfflineItem::default()
+                    },
+                    OfflineItem {
+                        code: Some("other_machine".to_owned()),
+                        message: Some("This answer is for another computer.".to_owned()),
+                        advice: Some("Import it there.".to_owned()),
+                        ..OfflineItem::default()
+                    },
+                ],
+            },
+        ),
+        reply("import_offline_code", &OfflineCodeReply { license: held() }),
+        reply(
+            "deactivate_offline",
+            &OfflineReceiptReply {
+                vendor: example_vendor(),
+                license: ended(),
+                request: super::offline::receipt_request(),
+                same_key: true,
+            },
+        ),
+        reply(
+            "prepare_image",
+            &PrepareImageReply { vendors: 1, seats: vec![SERIAL.to_owned()], receipts: 1, requests: 1 },
+        ),
         reply("show_machine", &ShowMachineReply { machines: vec![Machine::of(vendor(), machine_facts())] }),
         reply("rename_machine", &RenameMachineReply { device_name: machine_facts().device_name }),
         reply(
