@@ -224,10 +224,16 @@ impl ProductId {
         Self(format!("typed.{}", HEXLOWER.encode(&tag)))
     }
 
+    /// Whether this stands for a product that only its tag names.
+    #[must_use]
+    pub fn is_alias(&self) -> bool {
+        self.0.starts_with("typed.")
+    }
+
     /// Whether this stands for `product` in the certificate of a typed code.
     #[must_use]
     pub fn is_alias_of(&self, product: &Self) -> bool {
-        self.0.starts_with("typed.") && *self == product.alias()
+        self.is_alias() && *self == product.alias()
     }
 
     /// This product's [`ProductId::of_tag`].

@@ -7,6 +7,7 @@
 //! | [`process`] | starting, watching and ending them |
 //! | [`world`] | one vendor with its server, and the machines of its customers |
 //! | [`machine`] | one computer: its machine id, its daemon, its command line |
+//! | [`netwatch`] | a network namespace with nothing but loopback, and what passes in it |
 //! | [`proxy`] | stands before a server, at an address that stays, and lets everything go wrong that can |
 //! | [`tls`] | certificates, good and bad |
 //! | [`vendor`] | a vendor made of nothing but keys, whose server says whatever a test wants |
@@ -27,6 +28,7 @@ pub mod browser;
 pub mod device;
 pub mod http;
 pub mod machine;
+pub mod netwatch;
 pub mod process;
 pub mod programs;
 pub mod proxy;

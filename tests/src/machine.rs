@@ -20,6 +20,8 @@ pub struct Machine {
     programs: Option<PathBuf>,
     machine_id: Option<PathBuf>,
     user: Option<u32>,
+    /// The process whose network namespace its programs run in.
+    pub network_of: Option<u32>,
     /// Added to every command's environment.
     pub env: Vec<(String, String)>,
     /// The daemon, while it runs.
@@ -34,7 +36,15 @@ impl Machine {
         // A home is private, whatever umask the test was started with.
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
         let home = folder.join("h");
-        Self { home, programs: None, machine_id: None, user: None, env: Vec::new(), daemon: None }
+        Self {
+            home,
+            programs: None,
+            machine_id: None,
+            user: None,
+            network_of: None,
+            env: Vec::new(),
+            daemon: None,
+        }
     }
 
     /// Another computer, with a random machine id.
@@ -77,6 +87,9 @@ impl Machine {
         let path =
             self.programs.as_ref().map_or_else(|| programs::path(program), |folder| folder.join(program));
         let mut words: Vec<String> = Vec::new();
+        if let Some(process) = self.network_of {
+            words.extend(["nsenter".to_owned(), format!("--net=/proc/{process}/ns/net")]);
+        }
         if let Some(file) = &self.machine_id {
             words.push("unshare".to_owned());
             if !rustix::process::geteuid().is_root() {

@@ -278,6 +278,12 @@ impl Engine {
         self.mode
     }
 
+    /// The certificate store's folder.
+    #[must_use]
+    pub fn certs(&self) -> &std::path::Path {
+        self.store.root()
+    }
+
     /// The daemon itself, as this caller sees it.
     #[must_use]
     pub fn status(&self, may_change: bool) -> DaemonStatus {

@@ -175,10 +175,13 @@ impl Engine {
         if let Some(held) = held.filter(|h| h.text == text || h.certificate.rev > certificate.rev) {
             return Ok((self.license(vendor, &held), false));
         }
-        // A full certificate takes the place of the short one that a typed code made, which lies in another folder.
+        // A full certificate takes the place of the short ones that typed codes made, which lie in folders of their own;
+        // of a bundle there may be one for each product.
         let stays = crate::store::products_of(&certificate);
         let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
-        let goes = files.certificates.into_iter().filter(|p| !stays.contains(p)).collect();
+        let is_short = certificate.product.is_alias();
+        let goes =
+            files.certificates.into_iter().filter(|p| p.is_alias() && !is_short && !stays.contains(p)).collect();
         fault::point("before-commit");
         self.store.write_certificate(&certificate, text)?;
         self.store.remove_certificates(vendor.id(), id, &goes)?;
