@@ -180,8 +180,11 @@ impl Engine {
         let stays = crate::store::products_of(&certificate);
         let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
         let is_short = certificate.product.is_alias();
-        let goes =
-            files.certificates.into_iter().filter(|p| p.is_alias() && !is_short && !stays.contains(p)).collect();
+        let goes = files
+            .certificates
+            .into_iter()
+            .filter(|p| p.is_alias() && !is_short && !stays.contains(p))
+            .collect();
         fault::point("before-commit");
         self.store.write_certificate(&certificate, text)?;
         self.store.remove_certificates(vendor.id(), id, &goes)?;

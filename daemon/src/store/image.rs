@@ -12,8 +12,11 @@ impl Store {
     /// [`FileError`]; doing it again completes it.
     pub fn prepare_image(&self) -> Result<(), FileError> {
         for vendor in self.vendors()? {
-            platform::remove_all(&self.products(&vendor))?;
-            platform::sync_dir(&self.vendor(&vendor))?;
+            // A file whose name reads like a vendor's id is none.
+            if self.vendor(&vendor).is_dir() {
+                platform::remove_all(&self.products(&vendor))?;
+                platform::sync_dir(&self.vendor(&vendor))?;
+            }
         }
         platform::remove_file(&self.root.join(layout::CLOCK))
     }
