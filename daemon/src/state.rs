@@ -57,6 +57,9 @@ pub struct VendorRecord {
     /// When the server last answered.
     #[serde(default)]
     pub last_contact: Option<Timestamp>,
+    /// Receipts left in a file: they are no reason to go online without being asked.
+    #[serde(default)]
+    pub quiet: bool,
     /// Attempts in the background that failed since.
     #[serde(default)]
     pub failures: u32,

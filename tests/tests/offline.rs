@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use claviger_protocol::documents::Request;
+use claviger_protocol::clock::{Clock as _, SystemClock};
+use claviger_protocol::documents::{ActivationCertificate, Keyset, Request};
 use claviger_protocol::offline::armour::write_file;
 use claviger_protocol::offline::{BlockKind, FileKind, Refusal, packed, read};
 use claviger_tests::device::Device;
@@ -396,17 +397,39 @@ fn what_is_wrong_with_a_file_is_said() {
     let edited = format!("{}{changed}{}", &block[..half], &block[half + 1..]);
     let done = import(&machine, &file("edited", &write_file(FileKind::Response, &[], &edited))).refused();
     assert!(done.text().contains("changed or forged") || done.text().contains("not readable"), "{done}");
-    // A request that waited too long, and a receipt by somebody else's key.
-    let stale = Device::new(&world.vendor, "Stale").activate(&license);
-    let expired = world.path("expired.clvreq");
-    std::fs::write(&expired, write_file(FileKind::Request, &[], &expired_copy(&world, &stale))).unwrap();
-    let done = answer(&world, &[&expired], &world.path("x.clvres")).refused();
-    let _said = done.says(&["bad_signature"]);
+    // At the vendor's: a request that waited too long, one that was edited, and a receipt by somebody else's key.
+    let mut device = Device::new(&world.vendor, "Stale");
+    device.good_until = Some(SystemClock.now().plus(-60));
+    let vendor_says = |name: &str, kind: FileKind, document: &str, words: &[&str]| {
+        let path = file(name, &write_file(kind, &[], document));
+        let _said = answer(&world, &[&path], &world.path("x.clvres")).refused().says(words);
+    };
+    let stale = device.activate(&license);
+    vendor_says("stale.clvreq", FileKind::Request, &stale, &["request_expired"]);
+    vendor_says(
+        "edited.clvreq",
+        FileKind::Request,
+        &prolonged(&world, &stale),
+        &["bad_document", "was changed"],
+    );
+    let held =
+        files_below(&machine.certificates()).into_iter().find(|f| f.extension() == Some("cert".as_ref()));
+    assert!(held.is_none(), "not activated yet");
     // Mailed, quoted, wrapped and renamed, the good one is good.
     let mailed: String = good.lines().map(|l| format!("> {l}\r\n")).collect();
     let _said =
         import(&machine, &file("Re_ your request.eml", &format!("On Monday Ada wrote:\n{mailed}"))).ok();
     assert!(machine.is_licensed(PRODUCT));
+    let held =
+        files_below(&machine.certificates()).into_iter().find(|f| f.extension() == Some("cert".as_ref()));
+    let (anchor, keyset) = world.anchor();
+    let keyset = Keyset::verify(&keyset, &anchor).unwrap();
+    let certificate = std::fs::read_to_string(held.unwrap()).unwrap();
+    let certificate = ActivationCertificate::verify(&certificate, &keyset).unwrap();
+    let forger = Device::on(&world.vendor, "Forger", certificate.machine);
+    let forged = forger.deactivate(vec![forger.receipt(&certificate)]);
+    vendor_says("forged.clvreceipt", FileKind::Receipt, &forged, &["receipt_refused"]);
+    assert_eq!(world.seats_taken(&license), 1, "a forged receipt frees no seat");
     // A refusal in a bundle reaches the computer that it is about.
     let requests = [world.path("l2.clvreq"), world.path("r2.clvreq")];
     let taken = world.issue(1);
@@ -423,11 +446,11 @@ fn what_is_wrong_with_a_file_is_said() {
     assert_eq!((refused.error_code().as_str(), refused.code), ("seats_taken", Some(7)), "{refused}");
 }
 
-/// The same request with an end in the past: its signature cannot be right any more, and only its maker could sign it.
-fn expired_copy(world: &World, text: &str) -> String {
+/// The same request with a later end: its signature does not know of it.
+fn prolonged(world: &World, text: &str) -> String {
     use data_encoding::BASE64URL_NOPAD;
     let (mut request, _, _) = Request::verify(text, &world.vendor).unwrap();
-    request.exp = Some(request.iat);
+    request.exp = request.exp.map(|exp| exp.plus(86_400));
     let parts: Vec<&str> = text.split('.').collect();
     let payload = BASE64URL_NOPAD.encode(&serde_json::to_vec(&request).unwrap());
     format!("{}.{payload}.{}", parts[0], parts[2])

@@ -73,7 +73,7 @@ impl Engine {
         let unfinished = record.present
             || record.pending.is_some()
             || self.state.has_intents(vendor.id())
-            || self.state.has_outbox(vendor.id());
+            || (self.state.has_outbox(vendor.id()) && !record.quiet);
         let mut next = unfinished.then_some(now);
         let last = record.last_contact.unwrap_or_default();
         for (certificate, exp) in self.expiries(vendor) {

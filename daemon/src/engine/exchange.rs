@@ -152,6 +152,7 @@ impl Engine {
         {
             let mut record = vendor.record.borrow_mut();
             record.last_contact = Some(self.now());
+            record.quiet = false;
             record.failures = 0;
             record.retry_at = None;
         }

@@ -148,7 +148,8 @@ impl Engine {
         {
             let mut record = vendor.record.borrow_mut();
             let known = record.epoch.unwrap_or(answer.epoch);
-            record.present |= answer.epoch > known;
+            // A machine that has never been online is not sent there to present anything.
+            record.present |= answer.epoch > known && record.last_contact.is_some();
             record.epoch = Some(answer.epoch.max(known));
         }
         self.store_record(vendor);
@@ -301,8 +302,8 @@ impl Engine {
         Ok(ids)
     }
 
-    /// Gives an activation up; the receipt leaves in a file. Nothing is sent now, and the daemon still delivers it
-    /// should it get a network.
+    /// Gives an activation up; the receipt leaves in a file. Nothing is sent, now or later in the background; the next
+    /// exchange that someone asks for carries it along.
     ///
     /// # Errors
     /// [`CallError`].
@@ -368,6 +369,8 @@ impl Engine {
             order,
         };
         let request = jws::sign(&request, &key, KeyInHeader::Carried);
+        vendor.record.borrow_mut().quiet = true;
+        self.store_record(vendor);
         self.announce();
         Ok(OfflineReceiptReply { vendor: view(vendor), license, request, same_key: same_key.unwrap_or(true) })
     }

@@ -85,7 +85,7 @@ fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
     let is_ours = |id: MachineId| machines.iter().any(|m| m.machine_id == id);
     let mut sorted =
         Sorted { ours: Vec::new(), others: 0, refusals: Vec::new(), damaged: Vec::new(), requests: 0 };
-    let answers = read.iter().flat_map(|c| c.of(BlockKind::Response)).count();
+    let blocks: usize = read.iter().map(|c| c.blocks.len()).sum();
     for contents in read {
         for bad in &contents.damaged {
             sorted.damaged.push(json!({
@@ -109,7 +109,7 @@ fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
                     let whose = AnswerFor::read(&block.text);
                     // The only answer goes to the daemon whatever it says: it knows best why it cannot be taken.
                     let other = whose.is_ok_and(|w| w.machine_id.is_some_and(|id| !is_ours(id)));
-                    if other && answers > 1 {
+                    if other && blocks > 1 {
                         sorted.others += 1;
                     } else {
                         sorted.ours.push(block.text.clone());

@@ -33,6 +33,7 @@ The unlock code is not in the request: only a proof that you know it. The vendor
 /// `claviger offline request`
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
+#[group(skip)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     license: activate::Arguments,
