@@ -146,3 +146,51 @@ async fn what_gets_no_answer_leaves_no_file() {
         assert!(!server.folder.path().join("x").exists());
     }
 }
+
+/// `claviger-server keys …`, with the root key and its passphrase.
+async fn keys(server: &TestServer, args: &[&str]) -> Output {
+    std::fs::write(server.folder.path().join("passphrase"), "correct horse\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_claviger-server"));
+    command.arg("keys").args(args).current_dir(server.folder.path()).env("CLAVIGER_LOG", "off");
+    let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(done.status.success(), "{args:?}: {done:?}");
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_stolen_key_an_offline_answer_brings_keyset_and_new_certificates() {
+    let server = TestServer::new().await;
+    let (first, second, third) = (server.license(1).await, server.license(1).await, server.license(1).await);
+    let machine = Machine::new("studio");
+    let stolen = server.keyset.keys[0].x.id();
+    let held = server.activate(&machine, &first).await.unwrap();
+
+    let data = server.data.path().to_str().unwrap();
+    let root = ["--root-key", "roots/root-active.clvroot", "--passphrase-file", "passphrase"];
+    keys(&server, &["request", "--data", data, "--out", "two.clvrequest"]).await;
+    keys(&server, &[&["sign", "two.clvrequest", "--out", "two.jws", "--json"][..], &root].concat()).await;
+    keys(&server, &["install", "two.jws", "--data", data]).await;
+    keys(&server, &[&["compromise", stolen.as_str(), "--data", data, "--json"][..], &root].concat()).await;
+
+    let ask = async |machine: &Machine, license, name: &str| {
+        let request = machine.activate(license, None, vec![], nonce());
+        write(&server, name, request_file(&request));
+        let done = run(&server, &[name, "-o", &format!("{name}.out")]).await;
+        assert!(done.status.success(), "{done:?}");
+        let contents = offline::read(&read(&server.folder.path().join(format!("{name}.out")))).unwrap();
+        let text = contents.blocks[0].text.clone();
+        let keyset = Answer::peek_keyset(&text).unwrap().expect("the keyset comes along");
+        let keyset = Keyset::verify(&keyset, &server.profile.anchor(1)).unwrap();
+        let hash = Sha256::of(request.as_bytes());
+        (Answer::verify(&text, &keyset, &hash, machine.key.id()).unwrap(), keyset)
+    };
+    let (answer, keyset) = ask(&machine, &second, "second").await;
+    assert_eq!(keyset.find(&stolen).unwrap().status, KeyStatus::Compromised);
+    assert_eq!(answer.reissued.len(), 1);
+    let anew = ActivationCertificate::verify(&answer.reissued[0], &keyset).unwrap();
+    assert_eq!((anew.jti, anew.rev, &anew.serial), (held.jti, held.rev + 1, &first.0));
+
+    // Who only says that it is the same machine gets its own certificate and nobody else's.
+    let (answer, _) = ask(&machine.with_new_key(), &third, "third").await;
+    assert_eq!(answer.reissued, [""; 0]);
+}
