@@ -77,7 +77,6 @@ pub(super) async fn give_in(State(app): State<Arc<App>>, request: Request<Body>)
     let profile = issuer.profile();
     if !guard::is_ours(&parts.headers, &profile.server) {
         let page = results::plain(
-            profile,
             "This form came from another site",
             "Nothing was done. If you were sent here to give in a request, open the form on this site and give it in there.",
             "offline",
@@ -187,7 +186,6 @@ pub(super) async fn bundle(State(app): State<Arc<App>>, Path(ticket): Path<Strin
         None => {
             let issuer = app.issuer();
             let page = results::plain(
-                issuer.profile(),
                 "This bundle is no longer here",
                 "It waits for an hour. Give the same batch in again: it gets the same answers.",
                 "../../offline",

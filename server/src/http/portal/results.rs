@@ -1,6 +1,6 @@
 //! The pages about what became of a request, a receipt or a batch.
 
-use claviger_protocol::documents::{LicenseKind, ReceiptOutcome, VendorProfile};
+use claviger_protocol::documents::{LicenseKind, ReceiptOutcome};
 use claviger_protocol::offline::FileKind;
 use claviger_protocol::offline::armour::write_file;
 use maud::{Markup, html};
@@ -278,11 +278,10 @@ fn bad(words: &Words) -> Markup {
 }
 
 /// A form that came from another site, a bundle that is gone: a sentence and the way back.
-pub(super) fn plain(profile: &VendorProfile, title: &str, what: &str, back: &str) -> Page {
+pub(super) fn plain(title: &str, what: &str, back: &str) -> Page {
     let body = html! {
         div .card.bad role="alert" { h1 { (title) } p { (what) } }
         p { a .button.second href=(back) { "Back to the form" } }
-        p .hint { "This is the license server of " bdi { (profile.name) } "." }
     };
     Page { title: title.to_owned(), body }
 }
