@@ -4,6 +4,7 @@
 use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::library::LibraryShared;
 use crate::license::{License, ProductState};
 use crate::manager::{Endpoint, Manager, ManagerError};
+use crate::usage::{UsageSink, Use};
 use crate::vendor::VendorShared;
 use crate::worker::Kind;
 
@@ -44,10 +46,21 @@ fn failed(error: &ManagerError) -> Event {
     }
 }
 
+/// Tells the daemon of uses; which of them count is decided there.
+pub(crate) struct ToDaemon(pub(crate) Vec<PathBuf>);
+
+impl UsageSink for ToDaemon {
+    fn take(&self, finished: Use) {
+        // Without a daemon nobody counts.
+        let _told = connect(&self.0)
+            .and_then(|mut daemon| daemon.report_use(finished.product, finished.version, finished.host.daw));
+    }
+}
+
 /// The first daemon that answers.
-fn connect(library: &LibraryShared) -> Result<Manager, ManagerError> {
+fn connect(sockets: &[PathBuf]) -> Result<Manager, ManagerError> {
     let mut last = ManagerError::NoPlace;
-    for socket in &library.places.sockets {
+    for socket in sockets {
         match Manager::connect(&Endpoint::at(socket.clone())) {
             Ok(manager) => return Ok(manager),
             Err(error) => last = error,
@@ -74,7 +87,7 @@ impl License {
         let unlock_code = unlock_code.map(|code| Zeroizing::new(code.to_owned()));
         self.ask(move |license| {
             let vendor = &license.vendor;
-            let done = connect(&vendor.library).and_then(|mut daemon| {
+            let done = connect(&vendor.library.places.sockets).and_then(|mut daemon| {
                 // Refused to users who may not change anything; then it knows the vendor, or says so below.
                 let _ = daemon.add_vendor(vendor.profile_text.clone());
                 let call = ActivateCall {
@@ -102,7 +115,8 @@ impl License {
             let target = license
                 .certificate()
                 .map_or_else(|| license.product().to_string(), |certificate| certificate.jti.to_string());
-            let done = connect(&license.vendor.library).and_then(|mut daemon| daemon.deactivate(target));
+            let done = connect(&license.vendor.library.places.sockets)
+                .and_then(|mut daemon| daemon.deactivate(target));
             tell(match done {
                 Ok(_) => Event::Done(license.refresh()),
                 Err(error) => failed(&error),
@@ -237,7 +251,7 @@ fn listen(library: &LibraryShared) {
     let news = &library.news;
     let mut pause = Duration::from_secs(1);
     loop {
-        if let Ok(daemon) = connect(library) {
+        if let Ok(daemon) = connect(&library.places.sockets) {
             // Without a way to wake it, the thread must not wait for the daemon without bound.
             if let Ok(stopper) = daemon.stopper()
                 && news.stop_by(stopper)

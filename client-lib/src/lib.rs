@@ -22,9 +22,11 @@
 //! | `trust` | which issuing keys are believed: compiled in, or from a newer keyset on disk |
 //! | `verdict` | files in, status out: no I/O in it |
 //! | `worker`, `daemon` | the one thread, and what it says to the daemon |
+//! | `usage`, `host` | how often a product really ran, and where; nothing without consent |
 //! | `platform` | everything that differs between operating systems |
 
 mod daemon;
+pub mod host;
 mod library;
 mod license;
 #[cfg(feature = "manager")]
@@ -40,6 +42,7 @@ mod manager;
 pub mod platform;
 mod store;
 mod trust;
+pub mod usage;
 mod vendor;
 mod verdict;
 mod worker;
@@ -51,4 +54,5 @@ pub use daemon::{Event, Watch};
 pub use library::{Library, LibraryBuilder};
 pub use license::{License, Reason};
 pub use store::Scope;
+pub use usage::UseSession;
 pub use vendor::{OpenOptions, ProfileError, Vendor};

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use claviger_protocol::clock::{Clock, SystemClock};
 
-use crate::daemon::News;
+use crate::daemon::{News, ToDaemon};
 use crate::platform::{self, Places};
+use crate::usage::UsageSink;
 use crate::vendor::{ProfileError, Vendor, VendorShared};
 use crate::worker::Workers;
 
@@ -25,6 +26,7 @@ pub(crate) struct LibraryShared {
     lease: Mutex<Weak<Lease>>,
     pub(crate) workers: Workers,
     pub(crate) news: News,
+    usage: Option<Arc<dyn UsageSink>>,
 }
 
 /// Held by every handle that a program has. When the last one is dropped, threads end.
@@ -61,6 +63,7 @@ pub struct LibraryBuilder {
     places: Places,
     clock: Arc<dyn Clock>,
     machine: MachineIdSource,
+    usage: Option<Arc<dyn UsageSink>>,
 }
 
 impl Library {
@@ -68,7 +71,12 @@ impl Library {
     #[must_use]
     pub fn of_process() -> Self {
         let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        process.get_or_insert_with(|| Self::builder(Places::of_process()).build()).clone()
+        let made = || {
+            let places = Places::of_process();
+            let sink = Arc::new(ToDaemon(places.sockets.clone()));
+            Self::builder(places).usage(sink).build()
+        };
+        process.get_or_insert_with(made).clone()
     }
 
     /// Frees what the process's own copy knows; for the moment at which its code is unloaded. Open handles live on.
@@ -83,7 +91,7 @@ impl Library {
     /// A copy that looks at `places`.
     #[must_use]
     pub fn builder(places: Places) -> LibraryBuilder {
-        LibraryBuilder { places, clock: Arc::new(SystemClock), machine: MachineIdSource::System }
+        LibraryBuilder { places, clock: Arc::new(SystemClock), machine: MachineIdSource::System, usage: None }
     }
 
     /// The vendor whose profile (the text of its `.clvprofile`) is compiled into the program.
@@ -126,6 +134,13 @@ impl LibraryBuilder {
         self
     }
 
+    /// Where uses go that a person has agreed to. Without one they go nowhere.
+    #[must_use]
+    pub fn usage(mut self, sink: Arc<dyn UsageSink>) -> Self {
+        self.usage = Some(sink);
+        self
+    }
+
     /// The copy.
     #[must_use]
     pub fn build(self) -> Library {
@@ -138,6 +153,7 @@ impl LibraryBuilder {
             lease: Mutex::new(Weak::new()),
             workers: Workers::default(),
             news: News::default(),
+            usage: self.usage,
         }))
     }
 }
@@ -151,6 +167,11 @@ impl LibraryShared {
             *known = Arc::downgrade(&lease);
             lease
         })
+    }
+
+    /// Where uses go.
+    pub(crate) fn usage(&self) -> Option<Arc<dyn UsageSink>> {
+        self.usage.clone()
     }
 
     /// The operating system's machine id. Only success is remembered.

@@ -11,6 +11,7 @@ use claviger_protocol::status::Status;
 
 use crate::library::Lease;
 use crate::store::Scope;
+use crate::usage::Uses;
 use crate::vendor::VendorShared;
 use crate::verdict::Verdict;
 
@@ -25,6 +26,7 @@ pub(crate) struct ProductState {
     status: AtomicU32,
     changes: AtomicU64,
     looking: AtomicBool,
+    pub(crate) uses: Uses,
     inner: Mutex<Inner>,
 }
 
@@ -57,6 +59,7 @@ impl ProductState {
             status: AtomicU32::new(Status::Unknown.number()),
             changes: AtomicU64::new(0),
             looking: AtomicBool::new(false),
+            uses: Uses::default(),
             inner: Mutex::new(inner),
         }
     }

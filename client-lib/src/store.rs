@@ -64,6 +64,16 @@ pub(crate) fn clock_note(place: &StorePlace) -> ClockFile {
         .unwrap_or_default()
 }
 
+/// Until when the user of this store has agreed that uses of the vendor's products are counted; `None` without consent.
+pub(crate) fn counting(place: &StorePlace, vendor: &VendorId) -> Option<Timestamp> {
+    if place.scope != Scope::User {
+        return None;
+    }
+    let file = place.path.join(vendor.as_str()).join(layout::COUNTING);
+    let text = platform::read(&file, EntryKind::Untold, layout::MAX_NOTE).ok()?;
+    serde_json::from_slice::<layout::CountingNote>(&text).ok().map(|note| note.until)
+}
+
 /// What `place` says about `product`.
 ///
 /// A receipt counts when it reads as one for the activation that its name says; a torn one takes no license away.

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::{Document as _, Keyset, Sunset, TrustAnchor};
 use claviger_protocol::ids::ProductId;
 
@@ -16,6 +17,8 @@ pub(crate) struct Trust {
     pub(crate) keyset: Arc<Keyset>,
     /// Products that the vendor has freed for everyone.
     pub(crate) freed: Arc<Vec<ProductId>>,
+    /// Until when the user has agreed that uses are counted.
+    pub(crate) counting: Option<Timestamp>,
 }
 
 /// Keeps a vendor's [`Trust`] for the life of the process.
@@ -43,7 +46,7 @@ struct Seen {
 
 impl TrustKeeper {
     pub(crate) fn new(anchor: TrustAnchor, keyset: Keyset, compiled: String) -> Self {
-        let trust = Trust { keyset: Arc::new(keyset), freed: Arc::default() };
+        let trust = Trust { keyset: Arc::new(keyset), freed: Arc::default(), counting: None };
         Self { anchor, compiled, known: Mutex::new(Known { trust, seen: Vec::new() }) }
     }
 
@@ -81,7 +84,11 @@ impl TrustKeeper {
             freed = text.and_then(|t| Sunset::verify(&t, &self.anchor).ok()).map(|sunset| sunset.products);
         }
 
+        let counting = store::counting(place, vendor);
         let mut known = self.lock();
+        if place.scope == store::Scope::User {
+            known.trust.counting = counting;
+        }
         if known.seen.len() <= index {
             known.seen.resize(index + 1, None);
         }

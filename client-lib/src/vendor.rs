@@ -1,9 +1,10 @@
 //! A vendor as compiled into a plug-in, and the opening of its products.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use claviger_protocol::clock::Date;
+use claviger_protocol::clock::{Date, Timestamp};
 use claviger_protocol::documents::{DocumentError, TrustAnchor};
 use claviger_protocol::ids::{InvalidId, MachineId, ProductId, VendorId};
 use claviger_protocol::layout;
@@ -62,6 +63,8 @@ pub(crate) struct VendorShared {
     machine: OnceLock<MachineId>,
     localities: Mutex<Option<Arc<Vec<Locality>>>>,
     products: Mutex<BTreeMap<ProductKey, Arc<ProductState>>>,
+    /// Whether the user has agreed that uses are counted, as last seen.
+    pub(crate) counting: AtomicBool,
 }
 
 impl Vendor {
@@ -124,6 +127,7 @@ impl VendorShared {
             machine: OnceLock::new(),
             localities: Mutex::new(None),
             products: Mutex::new(BTreeMap::new()),
+            counting: AtomicBool::new(false),
         })
     }
 
@@ -192,9 +196,22 @@ impl VendorShared {
         state.wait_for_disk();
     }
 
+    /// Whether uses are counted, after another look at the user's word. May wait for a slow disk.
+    pub(crate) fn look_at_counting(&self) -> bool {
+        let words = self.library.places.stores.iter().filter_map(|place| store::counting(place, &self.id));
+        self.take_counting(words.max())
+    }
+
+    fn take_counting(&self, until: Option<Timestamp>) -> bool {
+        let counting = until.is_some_and(|until| self.library.clock.now() < until);
+        self.counting.store(counting, Ordering::Relaxed);
+        counting
+    }
+
     /// Reads what `places` have about a product and weighs it.
     fn judge(&self, places: &[(usize, &StorePlace)], state: &ProductState, again: bool) -> Verdict {
         let mut trust = self.trust.look(places, again);
+        self.take_counting(trust.counting);
         let mut found = Vec::new();
         let mut given_up = BTreeMap::new();
         let mut verdict = Verdict::plain(Status::NotActivated);

@@ -26,9 +26,16 @@ pub(crate) enum Kind {
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// Work that waits for its turn.
+struct Queued {
+    job: Job,
+    /// Whether it is done even where the library is closed meanwhile.
+    kept: bool,
+}
+
 #[derive(Default)]
 struct Lane {
-    queue: VecDeque<Job>,
+    queue: VecDeque<Queued>,
     running: bool,
     /// When the job that runs now was begun.
     begun: Option<Instant>,
@@ -53,12 +60,21 @@ impl Workers {
 
     /// Runs `job` on the thread of its kind, after those that came before.
     pub(crate) fn submit(&self, kind: Kind, job: Job) -> io::Result<()> {
+        self.queue(kind, Queued { job, kept: false })
+    }
+
+    /// The same for work that takes a moment and is the last thing that a plug-in does: closing does not drop it.
+    pub(crate) fn submit_kept(&self, kind: Kind, job: Job) -> io::Result<()> {
+        self.queue(kind, Queued { job, kept: true })
+    }
+
+    fn queue(&self, kind: Kind, work: Queued) -> io::Result<()> {
         let mut lane = lock(&self.0[kind as usize]);
         if lane.running && lane.process != std::process::id() {
             // Forked: the thread stayed in the parent, and what it was doing is not ours.
             *lane = Lane::default();
         }
-        lane.queue.push_back(job);
+        lane.queue.push_back(work);
         if lane.running {
             return Ok(());
         }
@@ -83,7 +99,7 @@ impl Workers {
     fn run(&self, kind: Kind) {
         loop {
             let mut lane = lock(&self.0[kind as usize]);
-            let Some(job) = lane.queue.pop_front() else {
+            let Some(Queued { job, .. }) = lane.queue.pop_front() else {
                 lane.running = false;
                 lane.begun = None;
                 return;
@@ -95,7 +111,7 @@ impl Workers {
         }
     }
 
-    /// Drops what has not begun and waits for the rest, at most five milliseconds in all.
+    /// Drops what has not begun, but for what is kept, and waits for the rest, at most five milliseconds in all.
     pub(crate) fn close(&self) {
         let deadline = Instant::now() + PATIENCE;
         for lane in self.0.iter() {
@@ -104,7 +120,10 @@ impl Workers {
                 if lane.process != std::process::id() {
                     *lane = Lane::default();
                 }
-                (std::mem::take(&mut lane.queue), lane.thread.take())
+                let (kept, dropped): (VecDeque<_>, VecDeque<_>) =
+                    std::mem::take(&mut lane.queue).into_iter().partition(|work| work.kept);
+                lane.queue = kept;
+                (dropped, lane.thread.take())
             };
             drop(queue);
             if let Some(thread) = thread {

@@ -6,6 +6,7 @@
 //! certs/VENDOR/vendor.clvprofile                      where to connect; believed by no plug-in
 //! certs/VENDOR/keyset.jws                             a keyset newer than the profile's
 //! certs/VENDOR/sunset.jws                             products that the vendor has freed for everyone
+//! certs/VENDOR/counting.json                          in a user's store: a [`CountingNote`]
 //! certs/VENDOR/products/PRODUCT/ACTIVATION.cert       [`FileKind::Certificate`]
 //! certs/VENDOR/products/PRODUCT/ACTIVATION.receipt    [`FileKind::Receipt`]: given up
 //! certs/VENDOR/products/PRODUCT/ACTIVATION.ended      [`FileKind::Ended`]: an [`EndedNote`]
@@ -39,12 +40,22 @@ pub const PROFILE: &str = "vendor.clvprofile";
 pub const KEYSET: &str = "keyset.jws";
 /// A vendor's sunset.
 pub const SUNSET: &str = "sunset.jws";
+/// A user's word that uses of a vendor's products are counted, in the user's store.
+pub const COUNTING: &str = "counting.json";
 /// The folder of a vendor's products.
 pub const PRODUCTS: &str = "products";
 /// What the daemon knows about the clock.
 pub const CLOCK: &str = "clock.json";
 /// Longest [`CLOCK`] and longest note that is read, in bytes.
 pub const MAX_NOTE: usize = 4096;
+
+/// The content of [`COUNTING`]: written by the user's own program when consent is given, removed when it is withdrawn. It spares
+/// the daemon every call where there is no consent; whether a use counts is decided by the daemon's consent record alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountingNote {
+    /// When the consent ends by itself.
+    pub until: Timestamp,
+}
 
 /// The fixed places of a Linux system.
 pub mod linux {

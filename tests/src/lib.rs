@@ -14,6 +14,9 @@
 //! | [`bench`] | what the bench programs share |
 //! | [`device`] | requests signed without a daemon, for two hundred machines at once |
 //! | [`browser`] | Chromium without a window, for the server's pages |
+//! | [`tilt`] | the demonstration plug-ins: built, licensed, fed with audio |
+//! | [`clap`] | drives our CLAP host, a process of its own |
+//! | [`jalv`] | the LV2 build in jalv, on JACK without a sound card |
 //! | [`http`] | a small blocking HTTP client and server |
 //! | [`varlink`] | the daemon's socket, byte by byte |
 #![expect(
@@ -25,13 +28,16 @@
 
 pub mod bench;
 pub mod browser;
+pub mod clap;
 pub mod device;
 pub mod http;
+pub mod jalv;
 pub mod machine;
 pub mod netwatch;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod tilt;
 pub mod tls;
 pub mod varlink;
 pub mod vendor;

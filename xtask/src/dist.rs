@@ -53,13 +53,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     for name in PROGRAMS {
         copy(&release.join(name), &dist.join("bin").join(name))?;
     }
-    let capi = capi_folder()?;
-    for name in ["libclaviger.so", "libclaviger.a"] {
-        copy(&capi.join(name), &dist.join("lib").join(name))?;
-    }
-    let source = shell::root().join("client-lib/capi");
-    copy(&source.join("include/claviger.h"), &dist.join("include/claviger.h"))?;
-    pkg_config(&source, &dist)?;
+    install_sdk(&capi_folder()?, &dist)?;
     man_and_completions(&dist)?;
     for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&shell::root().join(name), &dist.join("share/doc/claviger").join(name))?;
@@ -77,20 +71,47 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The `.pc` files, with the folder and the version filled in.
-fn pkg_config(source: &Path, dist: &Path) -> Result<()> {
-    let folder = dist.join("lib/pkgconfig");
-    std::fs::create_dir_all(&folder)?;
-    for name in ["claviger.pc", "claviger-static.pc"] {
-        let template = source.join(format!("{name}.in"));
-        let text = std::fs::read_to_string(&template)
-            .map_err(|e| Failure::new(format!("{}: {e}", template.display())))?;
-        let text = text
-            .replace("@PREFIX@", &dist.display().to_string())
-            .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
-        let file = folder.join(name);
-        std::fs::write(&file, text)?;
-        println!("  {}", file.strip_prefix(shell::root()).unwrap_or(&file).display());
+/// `cargo xtask sdk`: what a plug-in is built with.
+pub(crate) fn sdk(args: &[String]) -> Result<()> {
+    let dev = args.iter().any(|a| a == "--dev");
+    let folders: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
+    if let Some(unknown) = args.iter().find(|a| a.starts_with('-') && *a != "--dev") {
+        return Err(Failure::new(format!("`sdk` does not know {unknown}; see cargo xtask --help")));
+    }
+    let [folder] = folders[..] else {
+        return Err(Failure::new("name one folder: cargo xtask sdk DIR"));
+    };
+    let folder = std::path::absolute(folder)?;
+    if !dev {
+        build_capi(false)?;
+        return install_sdk(&capi_folder()?, &folder);
+    }
+    shell::run(shell::cargo().args(["build", "-p", "claviger-capi"]))?;
+    install_sdk(&shell::target_dir()?.join("debug"), &folder)
+}
+
+/// The C library, its headers, and what CMake and pkg-config need to find them. All of it may be moved elsewhere
+/// together: nothing in it names the folder.
+fn install_sdk(built: &Path, prefix: &Path) -> Result<()> {
+    let source = shell::root().join("client-lib/capi");
+    copy(&built.join("libclaviger.a"), &prefix.join("lib/libclaviger.a"))?;
+    copy(&built.join("libclaviger.so"), &prefix.join("lib/libclaviger.so.0"))?;
+    let link = prefix.join("lib/libclaviger.so");
+    let _absent = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink("libclaviger.so.0", &link)?;
+    for name in ["claviger.h", "claviger.hpp"] {
+        copy(&source.join("include").join(name), &prefix.join("include").join(name))?;
+    }
+    let cmake = prefix.join("lib/cmake/claviger");
+    copy(&source.join("cmake/claviger-config.cmake"), &cmake.join("claviger-config.cmake"))?;
+    for (from, to) in [
+        ("claviger.pc.in", prefix.join("lib/pkgconfig/claviger.pc")),
+        ("claviger-static.pc.in", prefix.join("lib/pkgconfig/claviger-static.pc")),
+        ("cmake/claviger-config-version.cmake.in", cmake.join("claviger-config-version.cmake")),
+    ] {
+        copy(&source.join(from), &to)?;
+        let text = std::fs::read_to_string(&to)?;
+        std::fs::write(&to, text.replace("@VERSION@", env!("CARGO_PKG_VERSION")))?;
     }
     Ok(())
 }

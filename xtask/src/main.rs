@@ -29,6 +29,8 @@ cargo xtask <command>
   check [--install]  formatting, clippy, licences and bans, documentation, generated files
   bench [--json] [FILTER]
                      build for release and print every figure beside its floor and its goal
+  sdk [--dev] DIR    what a plug-in is built with: C library, C and C++ headers, CMake and pkg-config files, into DIR
+                     --dev       unoptimised, for tests
   dist               release programs, C library, header, man pages and completions into dist/
 ";
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&rest),
         Some("check") => check::run(&rest),
         Some("bench") => bench::run(&rest),
+        Some("sdk") => dist::sdk(&rest),
         Some("dist") => dist::run(&rest),
         None | Some("--help" | "-h" | "help") => {
             print!("{USAGE}");

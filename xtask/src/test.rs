@@ -21,6 +21,8 @@ enum Needs {
     Python,
     /// Chromium and its driver.
     Browser,
+    /// Plug-in hosts, C++ and CMake.
+    Hosts,
 }
 
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
@@ -38,6 +40,11 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("network", Needs::Nothing),
     ("operations_page", Needs::Namespaces),
     ("other_users", Needs::Root),
+    ("plugin_ardour", Needs::Hosts),
+    ("plugin_clap", Needs::Hosts),
+    ("plugin_jalv", Needs::Hosts),
+    ("plugin_safety", Needs::Root),
+    ("plugin_sdk", Needs::Hosts),
     ("portal", Needs::Browser),
     ("race", Needs::Nothing),
     ("replace_machine", Needs::Namespaces),
@@ -178,7 +185,7 @@ fn end_to_end(
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),
-            Needs::Namespaces | Needs::Root | Needs::Python | Needs::Browser => None,
+            Needs::Namespaces | Needs::Root | Needs::Python | Needs::Browser | Needs::Hosts => None,
         };
         match reason {
             Some(reason) => {

@@ -24,6 +24,24 @@ const FULL: &[Tool] = &[
     Tool { program: "pkg-config", package: "pkg-config", what_for: "building the C example" },
     Tool { program: "chromium", package: "chromium", what_for: "the portal as people see it" },
     Tool { program: "chromedriver", package: "chromium-driver", what_for: "driving that browser" },
+    Tool { program: "c++", package: "g++", what_for: "the C++ wrapper and the LV2 plug-in" },
+    Tool { program: "cmake", package: "cmake", what_for: "building as a plug-in developer does" },
+    Tool { program: "valgrind", package: "valgrind", what_for: "the C++ wrapper's memory" },
+    Tool { program: "lv2_validate", package: "lv2-dev", what_for: "the LV2 plug-in's description" },
+    Tool { program: "sord_validate", package: "sordi", what_for: "lv2_validate" },
+    Tool { program: "lv2bench", package: "lilv-utils", what_for: "a plug-in host" },
+    Tool { program: "jalv", package: "jalv", what_for: "a plug-in host" },
+    Tool { program: "jackd", package: "jackd2", what_for: "jalv, without a sound card" },
+    // Not a program, but found in the same way.
+    Tool {
+        program: "/usr/include/jack/jack.h",
+        package: "libjack-jackd2-dev",
+        what_for: "playing into jalv",
+    },
+    Tool { program: "ardour7-lua", package: "ardour", what_for: "a plug-in host" },
+    Tool { program: "xvfb-run", package: "xvfb", what_for: "Ardour, without a screen" },
+    Tool { program: "xauth", package: "xauth", what_for: "xvfb-run" },
+    Tool { program: "qtractor", package: "qtractor", what_for: "a plug-in host" },
     Tool { program: "python3", package: "python3-venv", what_for: "a Varlink client that nobody here wrote" },
 ];
 

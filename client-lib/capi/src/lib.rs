@@ -27,6 +27,8 @@ pub const CLV_INTERNAL: u32 = 61;
 pub const CLV_BUFFER_TOO_SMALL: u32 = 62;
 /// The operating system starts no thread for the work.
 pub const CLV_NO_THREAD: u32 = 63;
+/// The library is older than what asked for it.
+pub const CLV_LIBRARY_TOO_OLD: u32 = 64;
 
 /// Nothing is known yet.
 pub const CLV_STATUS_UNKNOWN: u32 = 0;
@@ -71,12 +73,23 @@ pub const CLV_STATUS_STATE_UNREACHABLE: u32 = 43;
 /// The computer tells no machine id.
 pub const CLV_STATUS_NO_MACHINE_ID: u32 = 44;
 
-/// The version of the ABI that this library has; at least `CLV_ABI_VERSION` of the header is needed.
+/// The version of the ABI that this library has. It never falls: see `clv_abi_require`.
 ///
 /// Any thread, audio threads too.
 #[unsafe(no_mangle)]
 pub extern "C" fn clv_abi_version() -> u32 {
     CLV_ABI_VERSION
+}
+
+/// Whether this library has all of the ABI version that a program was written for: call it first, with the header's
+/// `CLV_ABI_VERSION`. Answers CLV_OK, CLV_LIBRARY_TOO_OLD, or CLV_INVALID_ARGUMENT for 0. Any thread, audio threads too.
+#[unsafe(no_mangle)]
+pub extern "C" fn clv_abi_require(version: u32) -> u32 {
+    match version {
+        0 => CLV_INVALID_ARGUMENT,
+        1..=CLV_ABI_VERSION => CLV_OK,
+        _ => CLV_LIBRARY_TOO_OLD,
+    }
 }
 
 /// Whether a plug-in should run fully with this status (1 to 19). Any thread, audio threads too.
@@ -88,6 +101,15 @@ pub extern "C" fn clv_status_is_licensed(status: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use claviger_client::Status;
+
+    #[test]
+    fn versions_are_negotiated() {
+        use super::{CLV_ABI_VERSION, clv_abi_require, clv_abi_version};
+        assert_eq!(clv_abi_version(), CLV_ABI_VERSION);
+        let answers =
+            [0, 1, CLV_ABI_VERSION, CLV_ABI_VERSION + 1, u32::MAX].map(|version| clv_abi_require(version));
+        assert_eq!(answers, [super::CLV_INVALID_ARGUMENT, 0, 0, 64, 64]);
+    }
 
     #[test]
     fn numbers_are_those_of_the_protocol() {

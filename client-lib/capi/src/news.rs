@@ -17,12 +17,30 @@ pub const CLV_EVENT_DONE: u32 = 2;
 /// It failed: the last call.
 pub const CLV_EVENT_FAILED: u32 = 3;
 
-/// Hears of an activation or of giving one up. `event`: CLV_EVENT_…. `status`: the product's status. `message`: a sentence
-/// for people (with CLV_EVENT_FAILED followed by what to do next), valid during the call.
-pub type EventCallback =
-    Option<unsafe extern "C" fn(user: *mut c_void, event: u32, status: u32, message: *const c_char)>;
+/// News of an activation or of giving one up. It and its texts live during the call; later versions may add members at
+/// its end.
+#[repr(C)]
+pub struct News {
+    /// CLV_EVENT_…
+    pub kind: u32,
+    /// The product's status now.
+    pub status: u32,
+    /// With CLV_EVENT_FAILED a stable word for programs (`daemon_not_running`, `no_seat_left` …), otherwise empty.
+    pub code: *const c_char,
+    /// A sentence for people, in English.
+    pub message: *const c_char,
+    /// With CLV_EVENT_FAILED what to do next, otherwise (or where nothing helps) empty.
+    pub advice: *const c_char,
+}
+
+/// Hears of an activation or of giving one up.
+pub type EventCallback = Option<unsafe extern "C" fn(user: *mut c_void, event: *const News)>;
 /// Hears of a change of status.
 pub type StatusCallback = Option<unsafe extern "C" fn(user: *mut c_void, status: u32)>;
+/// Frees what `user` points to. Called exactly once by every function that it is given to, also when that function
+/// fails: when the library has made its last use of `user`, on any thread but an audio thread, perhaps before the
+/// function returns. It calls nothing here.
+pub type ReleaseCallback = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 /// A notification. Made by `clv_license_watch`, given back by `clv_watch_close`.
 pub struct Watch {
@@ -31,9 +49,17 @@ pub struct Watch {
     _watch: claviger_client::Watch,
 }
 
-/// The caller's pointer, which goes back to it on another thread as documented.
-#[derive(Clone, Copy)]
-struct User(*mut c_void);
+/// The caller's pointer, which goes back to it on another thread as documented, and is released when this is dropped.
+struct User(*mut c_void, ReleaseCallback);
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if let Some(release) = self.1.take() {
+            // SAFETY: the caller gave a function of this type for this pointer; it is taken out, so called once.
+            unsafe { release(self.0) };
+        }
+    }
+}
 
 // SAFETY: the pointer is never followed here; that its target may be used from the library's thread is what the caller
 // agrees to when giving it (docs/abi.md).
@@ -90,49 +116,56 @@ fn teller(license: &License, callback: EventCallback, user: User) -> impl FnMut(
         // The whole of `user`, not its field: the pointer alone may not change threads.
         let user = &user;
         let Some(callback) = callback else { return };
-        let (kind, message) = match event {
-            Event::Progress(text) => (CLV_EVENT_PROGRESS, text),
-            Event::Done(status) => (CLV_EVENT_DONE, status.sentence().to_owned()),
-            Event::Failed { message, advice, .. } => (
-                CLV_EVENT_FAILED,
-                advice.map_or_else(|| message.clone(), |advice| format!("{message}\n{advice}")),
-            ),
+        let (kind, code, message, advice) = match event {
+            Event::Progress(text) => (CLV_EVENT_PROGRESS, String::new(), text, None),
+            Event::Done(status) => (CLV_EVENT_DONE, String::new(), status.sentence().to_owned(), None),
+            Event::Failed { code, message, advice } => (CLV_EVENT_FAILED, code, message, advice),
             _ => return,
         };
-        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
-        let status = state.status().number();
-        // SAFETY: the caller gave a function of this type and keeps `user` alive until the handle is given back, which
-        // shuts the gate; the message lives during the call.
-        through(&gate, || unsafe { callback(user.0, kind, status, message.as_ptr()) });
+        let [code, message, advice] = [code, message, advice.unwrap_or_default()]
+            .map(|text| CString::new(text.replace('\0', " ")).unwrap_or_default());
+        let news = News {
+            kind,
+            status: state.status().number(),
+            code: code.as_ptr(),
+            message: message.as_ptr(),
+            advice: advice.as_ptr(),
+        };
+        // SAFETY: the caller gave a function of this type and keeps `user` alive until it is released, which is when
+        // this closure is dropped; the news and its texts live during the call.
+        through(&gate, || unsafe { callback(user.0, &raw const news) });
     }
 }
 
 /// Asks the daemon to activate a license for this product, and returns at once. `callback` hears of progress and of the
 /// end, on a thread of the library; not after `clv_license_close`. `unlock_code`: NULL for an imported serial number that
-/// has none. `callback` may be NULL. Answers CLV_OK, CLV_INVALID_ARGUMENT or CLV_NO_THREAD. Any thread but an audio thread.
+/// has none. `callback` and `release` may be NULL. Answers CLV_OK, CLV_INVALID_ARGUMENT or CLV_NO_THREAD. Any thread but
+/// an audio thread.
 ///
 /// # Safety
 /// `license` is null or live; `serial` and `unlock_code` are null or C strings; `user` may be used from another thread
-/// until the license is given back.
+/// until it is released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clv_license_activate(
     license: *const License,
     serial: *const c_char,
     unlock_code: *const c_char,
     callback: EventCallback,
+    release: ReleaseCallback,
     user: *mut c_void,
 ) -> u32 {
+    let user = User(user, release);
     gate(|| {
         // SAFETY: the caller's promise.
         let (license, serial, code) =
             unsafe { (object(license)?, text(serial)?, optional_text(unlock_code)?) };
-        let tell = teller(license, callback, User(user));
+        let tell = teller(license, callback, user);
         license.license.activate(serial, code, tell).map_err(|_| CLV_NO_THREAD)
     })
 }
 
 /// Asks the daemon to give this product's activation up, and returns at once; otherwise as `clv_license_activate`. This
-/// process stays licensed until it ends.
+/// process stays licensed until it ends; the next one is not.
 ///
 /// # Safety
 /// As `clv_license_activate`.
@@ -140,12 +173,14 @@ pub unsafe extern "C" fn clv_license_activate(
 pub unsafe extern "C" fn clv_license_deactivate(
     license: *const License,
     callback: EventCallback,
+    release: ReleaseCallback,
     user: *mut c_void,
 ) -> u32 {
+    let user = User(user, release);
     gate(|| {
         // SAFETY: the caller's promise.
         let license = unsafe { object(license) }?;
-        let tell = teller(license, callback, User(user));
+        let tell = teller(license, callback, user);
         license.license.deactivate(tell).map_err(|_| CLV_NO_THREAD)
     })
 }
@@ -155,15 +190,17 @@ pub unsafe extern "C" fn clv_license_deactivate(
 /// callback is unwelcome, compare `clv_license_changes` instead.
 ///
 /// # Safety
-/// `license` is null or live; `out` is null or valid for a write; `user` may be used from another thread until the watch is
-/// given back.
+/// `license` is null or live; `out` is null or valid for a write; `user` may be used from another thread until it is
+/// released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clv_license_watch(
     license: *const License,
     callback: StatusCallback,
+    release: ReleaseCallback,
     user: *mut c_void,
     out: *mut *mut Watch,
 ) -> u32 {
+    let user = User(user, release);
     gate(|| {
         // SAFETY: the caller's promise.
         let license = unsafe { object(license) }?;
@@ -172,10 +209,10 @@ pub unsafe extern "C" fn clv_license_watch(
             return Err(CLV_INVALID_ARGUMENT);
         }
         let gates = Gates::default();
-        let (gate, user) = (gates.open(), User(user));
+        let gate = gates.open();
         let watch = license.license.watch(move |status| {
             let user = &user;
-            // SAFETY: as in `teller`, until the watch is given back.
+            // SAFETY: as in `teller`.
             through(&gate, || unsafe { callback(user.0, status.number()) });
         });
         let watch = watch.map_err(|_| CLV_NO_THREAD)?;

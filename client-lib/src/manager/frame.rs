@@ -32,18 +32,31 @@ struct Call<'a> {
     method: &'a Method,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     more: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    oneway: bool,
+}
+
+/// What a call wants back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// One reply.
+    Reply,
+    /// Replies until the last.
+    Replies,
+    /// None: it may close the connection at once.
+    Nothing,
 }
 
 /// Writes one call. The bytes are wiped afterwards: they may hold an unlock code.
 pub(super) fn send(
     mut stream: &UnixStream,
     method: &Method,
-    more: bool,
+    wants: Wants,
     patience: Duration,
 ) -> Result<(), ManagerError> {
     // The count comes first, so that the buffer never moves and leaves no copy of a secret behind.
     let mut length = Count(1);
-    let call = Call { method, more };
+    let call = Call { method, more: wants == Wants::Replies, oneway: wants == Wants::Nothing };
     serde_json::to_writer(&mut length, &call).map_err(ManagerError::Unreadable)?;
     if length.0 > MAX_CALL_FRAME {
         return Err(ManagerError::CallTooLarge { max: MAX_CALL_FRAME });
@@ -239,7 +252,7 @@ mod tests {
     fn a_call_too_large_is_not_sent() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let profile = "x".repeat(MAX_CALL_FRAME);
-        let error = send(&ours, &Method::AddVendor { profile }, false, SECOND).err().unwrap();
+        let error = send(&ours, &Method::AddVendor { profile }, Wants::Reply, SECOND).err().unwrap();
         assert!(matches!(error, ManagerError::CallTooLarge { .. }), "{error}");
     }
 }

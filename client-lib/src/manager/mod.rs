@@ -9,6 +9,7 @@
 //! # Ok::<(), claviger_client::manager::ManagerError>(())
 //! ```
 
+mod counting;
 mod endpoint;
 mod error;
 mod frame;
@@ -20,13 +21,16 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use claviger_protocol::ids::{DeviceName, VendorId};
+use claviger_protocol::daw::Daw;
+use claviger_protocol::ids::{DeviceName, ProductId, VendorId};
 use claviger_protocol::ipc::{
     ActivateCall, ActivateReply, AddVendorReply, DaemonStatus, DeactivateReply, DoctorReply, Empty, Finding,
     GetStatusReply, License, LicensesReply, ListVendorsReply, Machine, Method, RenameMachineReply,
     ShowMachineReply, Vendor,
 };
 use serde::de::DeserializeOwned;
+
+use frame::Wants;
 
 pub use endpoint::{Endpoint, Scope};
 pub use error::ManagerError;
@@ -43,6 +47,7 @@ pub struct Manager {
     stream: UnixStream,
     reader: frame::Reader,
     peer: socket::Peer,
+    endpoint: Endpoint,
 }
 
 impl Manager {
@@ -52,7 +57,7 @@ impl Manager {
     /// [`ManagerError::NotRunning`] when nobody listens, [`ManagerError::Stranger`] when it is someone else.
     pub fn connect(endpoint: &Endpoint) -> Result<Self, ManagerError> {
         let (stream, peer) = socket::connect(endpoint)?;
-        Ok(Self { stream, reader: frame::Reader::default(), peer })
+        Ok(Self { stream, reader: frame::Reader::default(), peer, endpoint: endpoint.clone() })
     }
 
     /// A second handle of the socket: shutting it down ends a call that waits.
@@ -113,6 +118,15 @@ impl Manager {
         Ok(self.call::<LicensesReply>(&Method::ListLicenses { vendor }, LOCAL)?.licenses)
     }
 
+    /// Says that a product was used once, and waits for no answer. The daemon counts it only under a valid consent.
+    ///
+    /// # Errors
+    /// [`ManagerError`].
+    pub fn report_use(&mut self, product: ProductId, version: String, daw: Daw) -> Result<(), ManagerError> {
+        let method = Method::ReportUse { product, version, daw: daw.id().to_owned() };
+        frame::send(&self.stream, &method, Wants::Nothing, LOCAL)
+    }
+
     /// Activates a license; `progress` hears what is being done. The serial number and the unlock code are wiped
     /// here when they were sent.
     ///
@@ -125,7 +139,7 @@ impl Manager {
     ) -> Result<License, ManagerError> {
         let mut license = None;
         let method = frame::Secret(Method::Activate(call));
-        frame::send(&self.stream, &method.0, true, LOCAL)?;
+        frame::send(&self.stream, &method.0, Wants::Replies, LOCAL)?;
         drop(method);
         self.stream_replies(REMOTE, |reply: ActivateReply| {
             if let Some(text) = &reply.progress {
@@ -186,12 +200,12 @@ impl Manager {
         mut self,
         mut changed: impl FnMut(Vec<License>) -> ControlFlow<()>,
     ) -> Result<(), ManagerError> {
-        frame::send(&self.stream, &Method::Monitor {}, true, LOCAL)?;
+        frame::send(&self.stream, &Method::Monitor {}, Wants::Replies, LOCAL)?;
         self.stream_replies(Duration::MAX, |reply: LicensesReply| changed(reply.licenses))
     }
 
     fn call<R: DeserializeOwned>(&mut self, method: &Method, patience: Duration) -> Result<R, ManagerError> {
-        frame::send(&self.stream, method, false, LOCAL)?;
+        frame::send(&self.stream, method, Wants::Reply, LOCAL)?;
         let reply = self.reader.reply(&self.stream, patience)?;
         Ok(reply.parameters)
     }

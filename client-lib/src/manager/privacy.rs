@@ -6,7 +6,7 @@ use claviger_protocol::ipc::{
     ShowNoticeReply,
 };
 
-use super::{LOCAL, Manager, ManagerError, REMOTE};
+use super::{LOCAL, Manager, ManagerError, REMOTE, counting};
 
 impl Manager {
     /// What this user has decided about the vendors known here.
@@ -35,7 +35,8 @@ impl Manager {
     /// # Errors
     /// [`ManagerError`].
     pub fn grant(&mut self, vendor: VendorId, challenge: String) -> Result<Consent, ManagerError> {
-        Ok(self.call::<ConsentReply>(&Method::Grant { vendor, challenge }, LOCAL)?.consent)
+        let consent = self.call::<ConsentReply>(&Method::Grant { vendor, challenge }, LOCAL)?.consent;
+        Ok(self.noted(consent))
     }
 
     /// The person says no, having seen the notice of this challenge or none.
@@ -43,7 +44,8 @@ impl Manager {
     /// # Errors
     /// [`ManagerError`].
     pub fn refuse(&mut self, vendor: VendorId, challenge: Option<String>) -> Result<Consent, ManagerError> {
-        Ok(self.call::<ConsentReply>(&Method::Refuse { vendor, challenge }, LOCAL)?.consent)
+        let consent = self.call::<ConsentReply>(&Method::Refuse { vendor, challenge }, LOCAL)?.consent;
+        Ok(self.noted(consent))
     }
 
     /// The person takes a consent back: counters, reports that wait and unspent tokens are gone.
@@ -51,7 +53,8 @@ impl Manager {
     /// # Errors
     /// [`ManagerError`].
     pub fn withdraw(&mut self, vendor: VendorId) -> Result<Consent, ManagerError> {
-        Ok(self.call::<ConsentReply>(&Method::Withdraw { vendor }, LOCAL)?.consent)
+        let consent = self.call::<ConsentReply>(&Method::Withdraw { vendor }, LOCAL)?.consent;
+        Ok(self.noted(consent))
     }
 
     /// What will be sent, byte for byte, and what is counted.
@@ -76,5 +79,13 @@ impl Manager {
     /// [`ManagerError`].
     pub fn clear_sent(&mut self) -> Result<u64, ManagerError> {
         Ok(self.call::<ClearSentReply>(&Method::ClearSent {}, LOCAL)?.removed)
+    }
+
+    /// Lets plug-ins know.
+    fn noted(&self, consent: Consent) -> Consent {
+        if let Some(store) = counting::store(&self.endpoint) {
+            counting::note(&store, &consent);
+        }
+        consent
     }
 }

@@ -11,7 +11,8 @@ use claviger_protocol::layout::Home;
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    FileIdentity, Folder, Thread, locality, os_machine_id, peer_of, read, read_with_identity, sandboxed,
+    FileIdentity, Folder, Thread, locality, os_machine_id, peer_of, process_chain, read, read_with_identity,
+    sandboxed,
 };
 
 /// Where a process of this user finds the stores and the daemons, in the order in which they are asked.

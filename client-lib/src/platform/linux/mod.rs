@@ -1,5 +1,6 @@
 //! Linux: fixed places, machine id, and the facade's functions from its sibling files.
 
+mod family;
 mod files;
 mod mounts;
 mod process;
@@ -7,6 +8,7 @@ mod thread;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use family::process_chain;
 pub(crate) use files::{FileIdentity, Folder, read, read_with_identity};
 pub(crate) use mounts::locality;
 pub(crate) use process::{is_set_uid, peer_of};

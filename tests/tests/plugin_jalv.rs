@@ -1,0 +1,105 @@
+//! The LV2 build of the demonstration plug-in in jalv (JACK's dummy driver): what comes out of the host, sample by sample.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
+
+use std::process::Command;
+
+use claviger_client::host::{Catalogue, chain_of, recognise};
+use claviger_tests::jalv::{Jack, RATE, lv2_path};
+use claviger_tests::tilt::{self, Home};
+use claviger_tests::world::license_of;
+use claviger_tests::{Machine, World};
+
+#[test]
+fn sounds_the_same_with_and_without_a_license_but_for_a_fade_a_minute() {
+    let jack = Jack::start();
+    let record = |home: &Home, status: u32| {
+        let mut jalv = jack.jalv(home.path());
+        let recording = jalv.player().play(0, 65, &home.path().join("heard"));
+        assert_eq!(jalv.shows("license"), status);
+        let processes = chain_of(jalv.host.pid());
+        assert_eq!(recognise(&Catalogue::own(), &processes, None).daw.id(), "other", "{processes:?}");
+        jalv.host.end();
+        recording
+    };
+    let licensed = record(&Home::licensed(), 1);
+    let unlicensed = record(&Home::new(), 20);
+    jack.end();
+    tilt::assert_heard(&licensed, 0, None);
+    tilt::assert_demo_of(&unlicensed, &licensed, tilt::phase(&unlicensed), RATE);
+}
+
+#[test]
+fn a_license_lost_while_it_runs_changes_nothing() {
+    let jack = Jack::start();
+    let record = |loses: bool| {
+        let home = Home::licensed();
+        let mut jalv = jack.jalv(home.path());
+        let mut player = jalv.player();
+        let one = player.play(0, 5, &home.path().join("one"));
+        if loses {
+            std::fs::remove_dir_all(home.path().join("certs")).unwrap();
+        }
+        let two = player.play(5 * RATE, 62, &home.path().join("two"));
+        assert_eq!(jalv.shows("license"), 1);
+        drop(player);
+        jalv.host.end();
+        (one, two)
+    };
+    let (kept, lost) = (record(false), record(true));
+    jack.end();
+    tilt::assert_same(&kept.0, &lost.0);
+    tilt::assert_same(&kept.1, &lost.1);
+    tilt::assert_heard(&lost.1, 5 * RATE, None);
+}
+
+/// A vendor with a server; the plug-in is built for it, and activates itself by its port.
+#[test]
+fn asks_for_an_activation_by_itself() {
+    let world = World::new();
+    world.add_product(tilt::PRODUCT, "Tilt");
+    let license = license_of(&world.server_json(&["license", "issue", "--product", tilt::PRODUCT]));
+    let bundles = world.path("lv2-build");
+    tilt::lv2_in(&bundles, &[&format!("-DPROFILE={}", world.profile().display())]);
+    let mut machine = Machine::this(&world.folder());
+    machine.start_daemon();
+    let text = world.path("license.txt");
+    std::fs::write(&text, format!("{}\n{}\n", license.serial, license.unlock_code)).unwrap();
+    let jack = Jack::start();
+    let command = || {
+        let mut command = jack.jalv_command(&machine.home, &[]);
+        command.env("TILT_LICENSE_FILE", &text);
+        command.env("LV2_PATH", format!("{}:{}", bundles.join("lv2").display(), lv2_path()));
+        command
+    };
+    let mut jalv = jack.jalv_as(&mut command());
+    assert_eq!((jalv.wait_until("license", &[20]), jalv.shows("activation")), (20, 0));
+    jalv.host.say("activate = 1.0");
+    assert_eq!(jalv.wait_until("activation", &[2, 3]), 2);
+    assert_eq!(jalv.wait_until("license", &[1]), 1);
+    jalv.host.end();
+    assert!(machine.is_licensed(tilt::PRODUCT));
+    // Switched on without a file to read: it fails and says so.
+    std::fs::remove_file(&text).unwrap();
+    let mut jalv = jack.jalv_as(&mut command());
+    assert_eq!(jalv.wait_until("license", &[1]), 1);
+    jalv.host.say("activate = 1.0");
+    assert_eq!(jalv.wait_until("activation", &[2, 3]), 3);
+    jalv.host.end();
+    jack.end();
+}
+
+/// What LV2's own tools say: the description is valid, and the plug-in runs in a benchmark.
+#[test]
+fn lv2_tools_accept_it() {
+    let bundle = tilt::lv2().join("tilt.lv2");
+    let done = claviger_tests::process::run(
+        Command::new("lv2_validate").arg(bundle.join("manifest.ttl")).arg(bundle.join("tilt.ttl")),
+        "",
+    );
+    assert!(done.text().contains("Found 0 errors"), "{done}");
+    let home = Home::licensed();
+    let mut bench = Command::new("lv2bench");
+    bench.args(["-n", "480000", tilt::URI]).env("LV2_PATH", lv2_path()).env("CLAVIGER_HOME", home.path());
+    let done = claviger_tests::process::run(&mut bench, "").ok();
+    assert!(done.stdout.contains(tilt::URI), "{done}");
+}
