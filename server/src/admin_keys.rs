@@ -36,13 +36,15 @@ pub enum Scope {
     ActivationsRead,
     /// Release activations.
     ActivationsWrite,
+    /// See usage statistics.
+    UsageRead,
 }
 
 /// What a key was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
-    /// See products, licenses and activations.
+    /// See products, licenses, activations and usage statistics.
     Read,
     /// A shop: see products and licenses; issue, import, renew, suspend, revoke and transfer licenses.
     Issue,
@@ -56,13 +58,15 @@ impl Grant {
     /// Whether it covers what an operation needs.
     #[must_use]
     pub fn covers(self, scope: Scope) -> bool {
-        use Scope::{ActivationsRead, ActivationsWrite, LicensesRead, LicensesWrite, ProductsRead};
+        use Scope::{
+            ActivationsRead, ActivationsWrite, LicensesRead, LicensesWrite, ProductsRead, UsageRead,
+        };
         match self {
             Self::All => true,
-            Self::Read => matches!(scope, ProductsRead | LicensesRead | ActivationsRead),
+            Self::Read => matches!(scope, ProductsRead | LicensesRead | ActivationsRead | UsageRead),
             Self::Issue => matches!(scope, ProductsRead | LicensesRead | LicensesWrite),
             Self::Support => {
-                matches!(scope, ProductsRead | LicensesRead | ActivationsRead | ActivationsWrite)
+                matches!(scope, ProductsRead | LicensesRead | ActivationsRead | ActivationsWrite | UsageRead)
             }
         }
     }
@@ -360,8 +364,9 @@ mod tests {
             Scope::LicensesWrite,
             Scope::ActivationsRead,
             Scope::ActivationsWrite,
+            Scope::UsageRead,
         ];
         let covered = |grant: Grant| all.iter().filter(|scope| grant.covers(**scope)).count();
-        assert_eq!([Grant::Read, Grant::Issue, Grant::Support, Grant::All].map(covered), [3, 3, 4, 6]);
+        assert_eq!([Grant::Read, Grant::Issue, Grant::Support, Grant::All].map(covered), [4, 3, 5, 7]);
     }
 }

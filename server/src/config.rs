@@ -9,6 +9,8 @@
 //! DATA/admin-keys.json       hashes and scopes of the admin interface's keys
 //! DATA/security-log/         the security log, one file a day: backups leave it out
 //! DATA/serve.lock            held by the process that serves the folder
+//! DATA/telemetry/             usage statistics: counters, spent tokens, token keys, plans, releases
+//! DATA/notices/               the signed notices that people are asked with
 //! DATA/retention.json        how long the security log keeps what, when it is not the default
 //! ```
 
@@ -71,6 +73,18 @@ impl DataDir {
     #[must_use]
     pub fn admin_keys(&self) -> PathBuf {
         self.0.join("admin-keys.json")
+    }
+
+    /// The folder of usage statistics.
+    #[must_use]
+    pub fn telemetry(&self) -> PathBuf {
+        self.0.join("telemetry")
+    }
+
+    /// The folder of notices.
+    #[must_use]
+    pub fn notices(&self) -> PathBuf {
+        self.0.join("notices")
     }
 
     /// The folder of the security log.

@@ -13,6 +13,7 @@
 //! | [`archive`] | backup and restore |
 //! | [`lock`] | one `serve` for a data folder |
 //! | [`security_log`] | the only place that keeps IP addresses, and not for long |
+//! | [`telemetry`] | usage statistics: plans, tokens, counters, notices; apart from accounts |
 //! | [`metrics`], [`tls`] | Prometheus text; certificates for HTTPS |
 //! | [`cli`] | one file a command |
 
@@ -30,5 +31,6 @@ pub mod metrics;
 mod offline;
 pub mod security_log;
 pub mod storage;
+pub mod telemetry;
 pub mod tls;
 pub mod views;

@@ -30,6 +30,7 @@ pub struct Metrics {
     routes: RwLock<BTreeSet<&'static str>>,
     queue: AtomicU64,
     rate_limited: AtomicU64,
+    telemetry: RwLock<BTreeMap<(&'static str, &'static str), AtomicU64>>,
     security_log_dropped: Arc<AtomicU64>,
 }
 
@@ -91,6 +92,7 @@ impl Metrics {
             routes: RwLock::default(),
             queue: AtomicU64::new(0),
             rate_limited: AtomicU64::new(0),
+            telemetry: RwLock::default(),
             security_log_dropped,
         }
     }
@@ -116,6 +118,12 @@ impl Metrics {
     /// A request was refused because of too many wrong proofs.
     pub fn rate_limited(&self) {
         self.rate_limited.fetch_add(1, Relaxed);
+    }
+
+    /// A usage report or a request for tokens was answered. Both words are the program's own: of what was sent, nothing
+    /// comes here.
+    pub fn telemetry(&self, what: &'static str, outcome: &'static str) {
+        with_entry(&self.telemetry, (what, outcome), AtomicU64::default, |n| n.fetch_add(1, Relaxed));
     }
 
     /// The one copy of a route's pattern. Patterns are part of the program, so few that keeping each for ever is cheaper
@@ -153,6 +161,11 @@ impl Metrics {
         head(&mut out, name, "histogram", "Time from a request's head to its answer, by route.");
         for (route, histogram) in self.latency.read().unwrap_or_else(PoisonError::into_inner).iter() {
             histogram.render(&mut out, name, &format!("route=\"{}\"", escaped(route)));
+        }
+        let name = "claviger_telemetry_total";
+        head(&mut out, name, "counter", "Usage reports and token requests answered, by what became of them.");
+        for ((what, outcome), n) in self.telemetry.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = writeln!(out, "{name}{{what=\"{what}\",outcome=\"{outcome}\"}} {}", n.load(Relaxed));
         }
         head(&mut out, "claviger_commit_batch_size", "histogram", "Changes that were committed together.");
         self.batch.render(&mut out, "claviger_commit_batch_size", "");
@@ -234,6 +247,7 @@ mod tests {
         metrics.commit(3, Duration::from_millis(2));
         metrics.queued(3);
         metrics.rate_limited();
+        metrics.telemetry("report", "token_spent");
         let text = metrics.render();
         for line in [
             "claviger_requests_total{route=\"/v1/activate\",code=\"200\"} 2",
@@ -248,6 +262,7 @@ mod tests {
             "claviger_commit_seconds_count 1",
             "claviger_commit_queue 3",
             "claviger_rate_limited_total 1",
+            "claviger_telemetry_total{what=\"report\",outcome=\"token_spent\"} 1",
             "claviger_security_log_dropped_total 7",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\nis missing in\n{text}");

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use claviger_protocol::clock::{Clock, Timestamp};
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::keys::KeyId;
+use claviger_protocol::telemetry::Week;
 use ring::rand::SecureRandom;
 use serde::Serialize;
 
@@ -115,11 +116,20 @@ async fn write(
 ) -> Result<(), ArchiveError> {
     let copied = scratch.join("claviger.db");
     database::copy(&data.database(), &copied).await?;
+    let counters = data.path().join(COUNTERS);
+    let counted = scratch.join("counters.db");
+    if counters.exists() {
+        database::copy(&counters, &counted).await?;
+    }
     let out = BufWriter::new(durable::open_new(to, durable::PRIVATE)?);
     let sealing = passphrase.map(|passphrase| (passphrase, Cost::FULL));
     let mut writer = container::Writer::new(out, &public.profile.iss, now, sealing, rng)?;
     for (name, path) in contents(data)? {
-        let path = if path == data.database() { copied.clone() } else { path };
+        let path = match name.as_str() {
+            DATABASE => copied.clone(),
+            COUNTERS => counted.clone(),
+            _ => path,
+        };
         let file = match File::open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
@@ -132,14 +142,21 @@ async fn write(
 }
 
 /// Every file that a backup may hold: its name inside, and its place. A closed list, so that neither the security log
-/// nor a root key can slip in.
+/// nor a root key can slip in. Of usage statistics it holds what a restored server must not make anew (plans and their
+/// keys, notices) and the counters; who got tokens and which were spent stays out.
 fn contents(data: &DataDir) -> Result<Vec<(String, PathBuf)>, ArchiveError> {
     let mut list: Vec<(String, PathBuf)> =
         FIXED.iter().map(|name| ((*name).to_owned(), data.path().join(name))).collect();
-    for entry in std::fs::read_dir(data.keys())? {
-        let name = format!("keys/{}", entry?.file_name().to_string_lossy());
-        if is_key_file(&name) {
-            list.push((name.clone(), data.path().join(name)));
+    for folder in FOLDERS {
+        let entries = match std::fs::read_dir(data.path().join(folder)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && *folder != "keys" => continue,
+            other => other?,
+        };
+        for entry in entries {
+            let name = format!("{folder}/{}", entry?.file_name().to_string_lossy());
+            if is_in_a_folder(&name) {
+                list.push((name.clone(), data.path().join(name)));
+            }
         }
     }
     list.sort();
@@ -147,6 +164,7 @@ fn contents(data: &DataDir) -> Result<Vec<(String, PathBuf)>, ArchiveError> {
 }
 
 const DATABASE: &str = "claviger.db";
+const COUNTERS: &str = "telemetry/counters.db";
 const PROFILE: &str = "vendor.clvprofile";
 const FIXED: &[&str] = &[
     DATABASE,
@@ -156,12 +174,35 @@ const FIXED: &[&str] = &[
     "admin-keys.json",
     "retention.json",
     "keys/pending.clvrequest",
+    COUNTERS,
+    "telemetry/releases.json",
 ];
 
-fn is_key_file(name: &str) -> bool {
-    name.strip_prefix("keys/")
-        .and_then(|name| name.strip_suffix(".key"))
-        .is_some_and(|kid| kid.parse::<KeyId>().is_ok())
+/// Folders with files whose names are not known beforehand, but have a form.
+const FOLDERS: &[&str] = &["keys", "telemetry/keys", "telemetry/plans", "notices"];
+
+fn is_in_a_folder(name: &str) -> bool {
+    let Some((folder, (stem, kind))) =
+        name.rsplit_once('/').and_then(|(folder, file)| Some((folder, file.rsplit_once('.')?)))
+    else {
+        return false;
+    };
+    let quarter = |text: &str| {
+        let (year, number) = text.split_once("-Q")?;
+        (year.len() == 4
+            && year.bytes().all(|b| b.is_ascii_digit())
+            && matches!(number, "1" | "2" | "3" | "4"))
+        .then_some(())
+    };
+    match (folder, kind) {
+        ("keys", "key") => stem.parse::<KeyId>().is_ok(),
+        ("telemetry/keys", "key") => stem.parse::<Week>().is_ok(),
+        ("telemetry/plans", "jws") => quarter(stem).is_some(),
+        ("notices", "jws" | "withdrawn") => {
+            stem.strip_prefix("notice-").is_some_and(|number| number.parse::<u32>().is_ok())
+        }
+        _ => false,
+    }
 }
 
 /// Checks a whole backup and says what is in it.
@@ -195,7 +236,7 @@ fn read(
     let mut reader = container::Reader::new(File::open(path)?, passphrase)?;
     let mut seen = Vec::new();
     while let Some((name, length)) = reader.next()? {
-        if !(FIXED.contains(&name.as_str()) || is_key_file(&name)) || seen.contains(&name) {
+        if !(FIXED.contains(&name.as_str()) || is_in_a_folder(&name)) || seen.contains(&name) {
             return Err(ArchiveError::Stranger(name.chars().filter(|c| !c.is_control()).take(64).collect()));
         }
         each(&name, length, &mut (&mut reader).take(length))?;
@@ -258,6 +299,7 @@ pub async fn restore(
     durable::private_dir(&data.keys())?;
     for name in names.filter(|name| *name != PROFILE).chain([PROFILE]) {
         let target = data.path().join(name);
+        durable::private_dir(durable::parent(&target))?;
         std::fs::rename(staging.join(name), &target)?;
         durable::sync_parent(&target)?;
     }
@@ -275,9 +317,11 @@ async fn stage(
 ) -> Result<(u64, u32), ArchiveError> {
     durable::private_dir(&staged.keys())?;
     read(path, passphrase, |name, length, content| {
-        let public = [PROFILE, "keyset.jws", "sunset.jws"].contains(&name);
+        let public = name == PROFILE || name.ends_with(".jws");
         let mode = if public { durable::PUBLIC } else { durable::PRIVATE };
-        let mut file = durable::open_new(&staged.path().join(name), mode)?;
+        let path = staged.path().join(name);
+        durable::private_dir(durable::parent(&path))?;
+        let mut file = durable::open_new(&path, mode)?;
         let copied = io::copy(content, &mut file).map_err(container::inside)?;
         file.sync_all()?;
         if copied == length { Ok(()) } else { Err(ArchiveError::Damaged("a file in it")) }

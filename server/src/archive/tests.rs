@@ -59,6 +59,44 @@ async fn a_restored_server_is_the_same_with_a_higher_epoch_each_time() {
     assert!(!place.data.path().join(".backup").exists());
 }
 
+#[tokio::test]
+async fn plans_keys_notices_and_counters_come_along_and_who_takes_part_does_not() {
+    let place = server().await;
+    let inside = |name: &str| place.data.path().join(name);
+    for folder in ["telemetry/keys", "telemetry/plans", "notices"] {
+        std::fs::create_dir_all(inside(folder)).unwrap();
+    }
+    drop(crate::telemetry::store::CounterStore::open(&place.data.telemetry()).await.unwrap());
+    let kept = [
+        "telemetry/keys/2026-W49.key",
+        "telemetry/plans/2026-Q4.jws",
+        "telemetry/releases.json",
+        "notices/notice-1.jws",
+        "notices/notice-2.withdrawn",
+    ];
+    let left = [
+        "telemetry/issued.db",
+        "telemetry/spent-2026-W49.db",
+        "telemetry/keys/2026-W99.key",
+        "telemetry/keys/notes.txt",
+        "telemetry/plans/.2026-Q4.jws.7.new",
+        "notices/notice-x.jws",
+    ];
+    for name in kept.iter().chain(&left) {
+        std::fs::write(inside(name), name).unwrap();
+    }
+    let (path, made) = backed_up(&place, "statistics.clvbackup", None).await;
+    let names: Vec<&str> = made.files.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(kept.iter().chain([&"telemetry/counters.db"]).all(|name| names.contains(name)), "{names:?}");
+    assert!(!left.iter().any(|name| names.contains(name)), "{names:?}");
+    let data = fresh(&place, "restored");
+    restore(&path, &data, None, &SystemClock).await.unwrap();
+    for name in kept {
+        assert_eq!(std::fs::read_to_string(data.path().join(name)).unwrap(), name);
+    }
+    crate::telemetry::store::CounterStore::open(&data.telemetry()).await.unwrap();
+}
+
 #[derive(Debug)]
 struct Stopped;
 

@@ -12,6 +12,7 @@ mod init;
 mod keys;
 mod license;
 mod man;
+mod notice;
 mod offline;
 mod output;
 mod passphrase;
@@ -19,6 +20,7 @@ mod product;
 mod restore;
 mod retention;
 mod serve;
+mod telemetry;
 mod vendor_profile;
 
 use std::process::ExitCode;
@@ -61,6 +63,8 @@ enum Command {
     Completions(completions::Args),
     Man(man::Args),
     Offline(offline::Args),
+    Notice(notice::Args),
+    Telemetry(telemetry::Args),
 }
 
 /// Runs the program.
@@ -95,6 +99,8 @@ pub fn main() -> ExitCode {
         }
         Command::Man(args) => man::run(args, output),
         Command::Offline(args) => offline::run(&args, output),
+        Command::Notice(args) => notice::run(&args, output),
+        Command::Telemetry(args) => telemetry::run(args, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -92,7 +92,7 @@ async fn answer(args: &Args, given: Vec<Given>, out: Option<&Path>, output: Outp
         rng: Arc::new(SystemRandom::new()),
         metrics: Arc::new(Metrics::default()),
         security_log: SecurityLog::none(),
-        admin_keys,
+        admin_keys: Arc::new(admin_keys),
     })
     .map_err(|_| Failure::new(FailureKind::Environment, "the system's random number generator failed"))?;
     let vendor = app.issuer().profile().name.clone();

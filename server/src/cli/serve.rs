@@ -12,11 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::common::DataArg;
 use super::{Failure, FailureKind, Output};
 use crate::admin_keys::AdminKeys;
-use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router};
+use crate::http::{App, AppParts, IssuerCell, Limits, Listener, router, telemetry_routes};
 use crate::keys::PublicFiles;
 use crate::lock::{LockError, ServeLock};
 use crate::metrics::Metrics;
 use crate::security_log::SecurityLog;
+use crate::telemetry::{Telemetry, TelemetryParts};
 use crate::{keys, storage};
 
 /// Serve activations over HTTP on this machine, or over HTTPS.
@@ -78,16 +79,28 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
         SecurityLog::open(&data, Arc::<SystemClock>::clone(&clock)).map_err(|e| environment_error(&e))?;
     let metrics = Arc::new(Metrics::new(security_log.dropped()));
     let store = storage::open(&data).await?;
+    let admin_keys = Arc::new(AdminKeys::load(&data).map_err(|e| environment_error(&e))?);
     let (app, writer) = App::start(AppParts {
         issuer: IssuerCell::load(&data)?,
         store: Arc::clone(&store),
-        clock,
+        clock: Arc::<SystemClock>::clone(&clock),
         rng: Arc::new(SystemRandom::new()),
         metrics: Arc::clone(&metrics),
         security_log: security_log.clone(),
-        admin_keys: AdminKeys::load(&data).map_err(|e| environment_error(&e))?,
+        admin_keys: Arc::clone(&admin_keys),
     })
     .map_err(|_| Failure::new(FailureKind::Environment, "the system's random number generator failed"))?;
+    let (telemetry, counting) = Telemetry::start(TelemetryParts {
+        data: data.clone(),
+        store: Arc::clone(&store),
+        clock,
+        rng: Arc::new(SystemRandom::new()),
+        issuer: Arc::new(IssuerCell::load(&data)?),
+        metrics: Arc::clone(&metrics),
+        admin_keys,
+    })
+    .await
+    .map_err(|e| environment_error(&e))?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(crate::tls::acceptor(cert, key).map_err(|e| environment_error(&e))?),
         _ => None,
@@ -119,12 +132,20 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
         let app = Arc::clone(&app);
         async move { app.keep_house().await }
     });
-    Listener { socket, tls, limits }.serve(router(Arc::clone(&app)), stop).await;
-    house.abort();
-    let _ = house.await;
-    drop(app);
+    let statistics = tokio::spawn({
+        let telemetry = Arc::clone(&telemetry);
+        async move { telemetry.keep_house().await }
+    });
+    let routes = router(Arc::clone(&app)).merge(telemetry_routes(Arc::clone(&telemetry)));
+    Listener { socket, tls, limits }.serve(routes, stop).await;
+    for task in [house, statistics] {
+        task.abort();
+        let _ = task.await;
+    }
+    drop((app, telemetry));
     // What was decided is committed before the process ends.
     let _ = tokio::time::timeout(limits.drain, writer).await;
+    let _ = tokio::time::timeout(limits.drain, counting).await;
     store.close().await?;
     security_log.close();
     drop(lock);

@@ -59,6 +59,7 @@ pub(super) fn scope(method: &str, path: &str) -> Option<Scope> {
     Some(match rest.split('/').next() {
         Some("products") if reads => Scope::ProductsRead,
         Some("products") => Scope::ProductsWrite,
+        Some("telemetry" | "telemetry.json" | "telemetry.csv") => Scope::UsageRead,
         Some("activations") if reads => Scope::ActivationsRead,
         Some("activations") => Scope::ActivationsWrite,
         _ if reads => Scope::LicensesRead,

@@ -41,7 +41,7 @@ pub struct AppParts {
     /// Where addresses go.
     pub security_log: SecurityLog,
     /// Who may use the admin interface.
-    pub admin_keys: AdminKeys,
+    pub admin_keys: Arc<AdminKeys>,
 }
 
 /// The state of a running server.

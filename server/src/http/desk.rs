@@ -95,7 +95,7 @@ impl From<Declined> for ApiProblem {
     }
 }
 
-fn bad_document(error: &DocumentError) -> ApiProblem {
+pub(super) fn bad_document(error: &DocumentError) -> ApiProblem {
     let code = match error {
         DocumentError::Vendor { .. } => ProblemCode::WrongVendor,
         DocumentError::TooLarge { .. } => ProblemCode::TooLarge,

@@ -13,6 +13,8 @@ mod portal;
 mod problem;
 mod public;
 mod refusal;
+mod telemetry;
+mod usage_page;
 
 pub use app::{App, AppParts};
 pub(crate) use exchange::Peer;
@@ -20,6 +22,7 @@ pub use issuer::IssuerCell;
 pub use limit::FailedProofs;
 pub use listener::{Limits, Listener};
 pub use problem::ApiProblem;
+pub use telemetry::telemetry_routes;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use super::{admin, exchange, portal, public};
+use super::{admin, exchange, portal, public, telemetry, usage_page};
 
 /// A signed request.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -49,6 +49,105 @@ pub(super) struct HealthBody {
     version: String,
     /// Its epoch: rises when a backup is restored.
     epoch: u64,
+}
+
+/// What people are asked with.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct NoticeBody {
+    /// The notice in force, a `claviger-notice+jws` in compact form.
+    notice: String,
+    /// The next one, once it is announced.
+    next: Option<String>,
+}
+
+/// Plans of usage statistics.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct PlanBody {
+    /// Each a `claviger-plan+jws` in compact form, by their weeks.
+    plans: Vec<String>,
+}
+
+/// A batch of blind tokens.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct TokensBody {
+    /// 32 evaluated elements, base64url.
+    elements: Vec<String>,
+    /// The proof over the whole batch, base64url.
+    proof: String,
+}
+
+/// One title, one week; compact JSON in this order, padded with spaces to 512 bytes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageReport {
+    /// 1.
+    schema: u8,
+    /// The ISO week, as 2026-W48.
+    week: String,
+    /// A title of the plan.
+    product_id: String,
+    /// A version of the plan, or `other`.
+    product_version: String,
+    /// A DAW of the plan, or `other`.
+    daw: String,
+    /// `1`, `2-4`, `5-9`, `10-19`, `20-49` or `50+`.
+    uses: String,
+    /// A token of that week, base64url.
+    token: String,
+}
+
+/// Usage statistics of closed weeks.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct UsageStatistics {
+    /// The closed weeks.
+    weeks: Vec<String>,
+    /// Installations that reported a title, by week.
+    titles: Vec<UsageTitle>,
+    /// Reports by title and version.
+    versions: Vec<UsageShare>,
+    /// Reports by DAW.
+    daws: Vec<UsageShare>,
+    /// Reports by bucket of uses.
+    uses: Vec<UsageShare>,
+    /// The published cells.
+    cells: Vec<UsageCell>,
+}
+
+/// A title through the weeks.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct UsageTitle {
+    /// Its id.
+    product_id: String,
+    /// One figure a week.
+    reports: Vec<u64>,
+}
+
+/// One name and its reports.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct UsageShare {
+    /// For versions: of which title.
+    product_id: Option<String>,
+    /// The version, DAW or bucket, or `other`.
+    name: String,
+    /// Reports.
+    reports: u64,
+}
+
+/// A published cell.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct UsageCell {
+    /// The week.
+    week: String,
+    /// The title.
+    product_id: String,
+    /// Its version, or `other`.
+    product_version: String,
+    /// The DAW, or `other`.
+    daw: String,
+    /// The bucket, or `other`.
+    uses: String,
+    /// Reports: 20 or more.
+    reports: u64,
 }
 
 /// A refusal, as RFC 9457 wants it (`application/problem+json`).
@@ -104,6 +203,8 @@ pub(super) struct SeatHolder {
         admin::revoke_license, admin::transfer_license, admin::renew_license, admin::list_activations,
         admin::release_activation,
         portal::start_page, portal::give_in, portal::bundle,
+        telemetry::notice, telemetry::plan, telemetry::tokens, telemetry::report,
+        usage_page::page, usage_page::json, usage_page::csv,
     ),
     components(schemas(Problem)),
     modifiers(&AdminKeyScheme)
@@ -112,7 +213,7 @@ struct Description;
 
 /// What the description says of admin keys; [`document`] adds to each operation which scopes it takes.
 const ADMIN_KEYS: &str = "A key that `claviger-server admin-key add NAME --scope SCOPE` made. Scopes: `read` sees \
-    products, licenses and activations; `issue` (a shop) sees products and licenses, and issues and changes licenses; \
+    products, licenses, activations and usage statistics; `issue` (a shop) sees products and licenses, and issues and changes licenses; \
     `support` sees what `read` sees and releases activations; `all` may do everything.";
 
 struct AdminKeyScheme;
@@ -191,7 +292,7 @@ mod tests {
         ] {
             assert!(text["paths"][path].is_object(), "{path}");
         }
-        assert_eq!(text["paths"].as_object().unwrap().len(), 19);
+        assert_eq!(text["paths"].as_object().unwrap().len(), 26);
         let scheme = &text["components"]["securitySchemes"]["admin_key"];
         assert!(scheme["description"].as_str().unwrap().contains("`support`"));
         for (path, operations) in text["paths"].as_object().unwrap() {
@@ -204,6 +305,7 @@ mod tests {
             text["paths"]["/v1/admin/activations/{id}/release"]["post"]["description"],
             "Scopes: `support`, `all`."
         );
+        assert!(text["components"]["securitySchemes"]["admin_key"].is_object());
     }
 
     /// The schemas above describe types of the protocol crate: this fails when those move away.

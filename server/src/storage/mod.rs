@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod sqlite;
+pub mod usage;
 
 #[cfg(test)]
 mod contract;
@@ -41,7 +42,7 @@ pub struct Meta {
 }
 
 /// A database of licenses.
-pub trait Store: admin::Admin + std::fmt::Debug + Send + Sync {
+pub trait Store: admin::Admin + usage::Usage + std::fmt::Debug + Send + Sync {
     /// In one transaction: loads what is touched, lets `decide` change it, writes what changed, commits durably. When
     /// this fails, nothing was stored.
     fn batch(&self, touched: Touched, decide: Decide) -> Later<'_, ()>;

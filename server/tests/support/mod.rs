@@ -15,7 +15,7 @@ use claviger_protocol::serial::Serial;
 use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
 use claviger_server::admin_keys::AdminKeys;
 use claviger_server::config::DataDir;
-use claviger_server::http::{App, AppParts, IssuerCell, Limits, Listener, router};
+use claviger_server::http::{App, AppParts, IssuerCell, Limits, Listener, router, telemetry_routes};
 use claviger_server::keys::envelope::Passphrase;
 use claviger_server::keys::install::{self, Wish};
 use claviger_server::licensing::{Batch, IssueOrder, IssueOutcome};
@@ -23,6 +23,7 @@ use claviger_server::metrics::Metrics;
 use claviger_server::security_log::SecurityLog;
 use claviger_server::storage::admin::Product;
 use claviger_server::storage::{self, Store};
+use claviger_server::telemetry::{Telemetry, TelemetryParts};
 use ring::rand::SystemRandom;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,6 +55,8 @@ pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) profile: VendorProfile,
     pub(crate) keyset: Keyset,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) metrics: Arc<Metrics>,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<()>>,
 }
@@ -104,37 +107,65 @@ impl TestServer {
         let issuer = IssuerCell::load(&data).unwrap();
         let (profile, keyset) = (issuer.get().profile().clone(), issuer.get().keyset().clone());
         let store = storage::open(&data).await.unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let admin_keys = Arc::new(AdminKeys::load(&data).unwrap());
+        let (telemetry, counting) = Telemetry::start(TelemetryParts {
+            data: data.clone(),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            rng: Arc::new(SystemRandom::new()),
+            issuer: Arc::new(IssuerCell::load(&data).unwrap()),
+            metrics: Arc::clone(&metrics),
+            admin_keys: Arc::clone(&admin_keys),
+        })
+        .await
+        .unwrap();
         let (app, writer) = App::start(AppParts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             rng: Arc::new(SystemRandom::new()),
             issuer,
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::clone(&metrics),
             security_log: SecurityLog::open(&data, Arc::clone(&clock) as Arc<dyn Clock>).unwrap(),
-            admin_keys: AdminKeys::load(&data).unwrap(),
+            admin_keys,
         })
         .unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let listener = Listener { socket, tls: None, limits };
+        let routes = router(app).merge(telemetry_routes(Arc::clone(&telemetry)));
         let done = tokio::spawn(async move {
             listener
-                .serve(router(app), async {
+                .serve(routes, async {
                     let _ = stopped.await;
                 })
                 .await;
             writer.await.unwrap();
+            counting.await.unwrap();
         });
-        Self { folder, data, store, clock, address, profile, keyset, stop: Some(stop), done: Some(done) }
+        Self {
+            folder,
+            data,
+            store,
+            clock,
+            address,
+            profile,
+            keyset,
+            telemetry,
+            metrics,
+            stop: Some(stop),
+            done: Some(done),
+        }
     }
 
     /// Stops serving; the files stay.
-    pub(crate) async fn stop(mut self) -> (Arc<tempfile::TempDir>, Arc<TestClock>) {
-        drop(self.stop.take());
-        self.done.take().unwrap().await.unwrap();
-        self.store.close().await.unwrap();
-        (Arc::clone(&self.folder), Arc::clone(&self.clock))
+    pub(crate) async fn stop(self) -> (Arc<tempfile::TempDir>, Arc<TestClock>) {
+        let Self { folder, store, clock, telemetry, stop, done, .. } = self;
+        drop((stop, telemetry));
+        done.unwrap().await.unwrap();
+        store.close().await.unwrap();
+        (folder, clock)
     }
 
     pub(crate) fn order(&self, seats: u32) -> IssueOrder {

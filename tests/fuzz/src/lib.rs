@@ -24,6 +24,7 @@ use claviger_protocol::json::from_slice_strict;
 use claviger_protocol::keys::{KeyId, PublicKey, SigningKey};
 use claviger_protocol::offline::{self, BlockKind, FileKind};
 use claviger_protocol::serial::{Prefix, Serial};
+use claviger_protocol::telemetry::{Notice, Plan, REPORT_LEN, TokenRequest, UsageReport};
 use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
 use common::documents as example;
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub const TARGETS: &[Target] = &[
     ("typed_codes", typed_codes),
     ("ipc_frame", ipc_frame),
     ("http_body", http_body),
+    ("usage_report", usage_report),
+    ("usage_document", usage_document),
     ("offline_file", offline_file),
     ("offline_request", offline_request),
     ("offline_response", offline_response),
@@ -290,6 +293,53 @@ pub fn offline_qr(data: &[u8]) {
     let mark = data_encoding::BASE32_NOPAD.encode(&claviger_protocol::keys::Sha256::of(data).0[..5]);
     let _ = offline::read(format!("CLV1.01.01.{mark}.{packed}").as_bytes());
     let _ = offline::packed::request_of_fragment(&String::from_utf8_lossy(data));
+}
+
+/// The body of a usage report, as a stranger would send it to the collector: what is taken has one spelling.
+pub fn usage_report(data: &[u8]) {
+    // Most of what a fuzzer tries has not the one length; padded, it gets further.
+    let mut padded = data.to_vec();
+    padded.resize(REPORT_LEN, b' ');
+    for body in [data, &padded] {
+        match UsageReport::from_body(body) {
+            Ok(report) => assert_eq!(report.to_body().as_bytes(), body),
+            Err(error) => assert!(!error.code().is_empty() && !error.to_string().is_empty()),
+        }
+    }
+}
+
+/// Any content of a notice, a plan or a token request, signed with the right key.
+pub fn usage_document(data: &[u8]) {
+    let Some((&kind, payload)) = data.split_first() else { return };
+    let (issuing, device, keyset) = (common::issuing(), common::device(), example::keyset());
+    let named = |header: String| common::sign_raw(header.as_bytes(), payload, &issuing);
+    match kind % 3 {
+        0 => {
+            if let Ok(notice) = Notice::verify(&named(common::header_of::<Notice>(&issuing)), &keyset) {
+                assert!(!notice.text("de").1.text.trim().is_empty());
+                let again = Notice::verify(&sign(&notice, &issuing, KeyInHeader::Named), &keyset);
+                assert_eq!(again.expect("what was believed is believed again").terms(), notice.terms());
+            }
+        }
+        1 => {
+            if let Ok(plan) = Plan::verify(&named(common::header_of::<Plan>(&issuing)), &keyset) {
+                assert!(
+                    !plan.contradicts(&plan) && plan.weeks.iter().all(|w| plan.key(w.week) == Some(&w.key))
+                );
+            }
+        }
+        _ => {
+            let mut header = common::header_of::<TokenRequest>(&device);
+            header.pop();
+            header += &format!(r#","jwk":{{"kty":"OKP","crv":"Ed25519","x":"{}"}}}}"#, device.public());
+            let text = common::sign_raw(header.as_bytes(), payload, &device);
+            if let Ok((request, key)) = TokenRequest::verify(&text, &common::vendor()) {
+                assert_eq!(key, device.public());
+                let again = sign(&request, &device, KeyInHeader::Carried);
+                assert_eq!(TokenRequest::verify(&again, &common::vendor()).expect("again").0, request);
+            }
+        }
+    }
 }
 
 fn verify(kind: u8, text: &str) -> Result<(), DocumentError> {

@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use crate::storage::StoreError;
 
 /// Every migration, in order; the number of a migration is its place, beginning with 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-licenses.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001-licenses.sql"), include_str!("migrations/0002-usage.sql")];
 
 /// Runs what has not run yet.
 pub(super) async fn forward(connection: &mut SqliteConnection) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod admin;
 mod batch;
 mod migrate;
 mod rows;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
