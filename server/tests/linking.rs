@@ -223,7 +223,6 @@ const ATTACKS: [(&str, Attack); 6] = [
     ("content and clock", by_content_and_clock),
 ];
 
-#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
 fn right(world: &World, attack: Attack) -> f64 {
     let guesses = attack(world);
     let hits = guesses.iter().zip(&world.arrivals).filter(|(guess, a)| **guess == Some(a.sender)).count();
@@ -231,7 +230,6 @@ fn right(world: &World, attack: Attack) -> f64 {
 }
 
 /// What somebody gets who picks at random among those who have the title active: that a title is active is known anyway.
-#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
 fn chance(world: &World) -> f64 {
     let of = |arrival: &Arrival| {
         let fits = world.active.iter().filter(|active| active.is_superset(&arrival.titles)).count();
@@ -247,7 +245,6 @@ fn best(world: &World) -> (f64, &'static str) {
 }
 
 #[test]
-#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
 fn nobody_can_tell_who_sent_a_report() {
     let world = play(REAL);
     let (reports, chance) = (world.arrivals.len() as f64, chance(&world));

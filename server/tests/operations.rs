@@ -509,3 +509,59 @@ mod stopped {
         }
     }
 }
+
+/// Notices, releases and plans by the real program; the figures take weeks that no test waits for.
+#[test]
+fn usage_statistics_begin_with_a_notice_and_a_plan() {
+    let vendor = Vendor::ready();
+    let data = ["--data", "data"];
+    let run = |args: &[&str]| vendor.json(&[args, &data].concat());
+    let refused = |args: &[&str], code, words: &str| vendor.refused(&[args, &data].concat(), code, words);
+    assert_eq!(run(&["notice", "list"]), serde_json::json!([]));
+    refused(&["notice", "show"], 3, "no such notice");
+    refused(&["telemetry", "report"], 3, "no usage statistics");
+
+    run(&["notice", "template", "notice.json"]);
+    refused(&["notice", "add", "notice.json"], 5, "[…]");
+    let text = std::fs::read_to_string(vendor.path("notice.json")).unwrap();
+    std::fs::write(vendor.path("notice.json"), text.replace("[…]", "1 Example Street")).unwrap();
+    let first = run(&["notice", "add", "notice.json"]);
+    assert_eq!(first["version"], 1);
+    let shown = run(&["notice", "show"]);
+    assert_eq!(shown["controller"]["name"], "Example Audio");
+    let moved = text.replace("[…]", "Example").replace("\"recipients\": []", "\"recipients\": [\"Others\"]");
+    std::fs::write(vendor.path("moved.json"), moved).unwrap();
+    let today = first["effective"].as_str().unwrap();
+    refused(&["notice", "add", "moved.json", "--effective", today], 4, "30 days");
+    assert_eq!(run(&["notice", "add", "moved.json"])["version"], 2);
+    refused(&["notice", "withdraw", "1"], 4, "in force");
+    run(&["notice", "withdraw", "2"]);
+    std::fs::write(vendor.path("wrong.json"), text.replace("\"id\"", "\"purpose\": \"adverts\", \"id\""))
+        .unwrap();
+    refused(&["notice", "add", "wrong.json"], 5, "not a notice");
+
+    run(&["product", "add", "com.example.synth", "--name", "Synth"]);
+    assert_eq!(run(&["telemetry", "release", "add", "synth", "1.0", "1.1"])["added"], 2);
+    refused(&["telemetry", "release", "add", "synth", "other"], 4, "another name");
+    refused(&["telemetry", "release", "add", "synth", "my song"], 2, "a version has");
+    assert_eq!(
+        run(&["telemetry", "release", "list"])["com.example.synth"],
+        serde_json::json!(["1.0", "1.1"])
+    );
+    run(&["telemetry", "release", "remove", "synth", "1.0"]);
+    refused(&["telemetry", "release", "remove", "synth", "1.0"], 3, "not on the list");
+
+    let server = vendor.serve(&["--demo"]);
+    let notice = server.get("listening", "/v1/telemetry/notice");
+    assert!(notice.starts_with("HTTP/1.1 200") && notice.contains("cache-control: public"), "{notice}");
+    let plan = server.get("listening", "/v1/telemetry/plan");
+    assert!(plan.starts_with("HTTP/1.1 200") && plan.contains("{\"plans\":[\""), "{plan}");
+    drop(server);
+    let plans = run(&["telemetry", "plan"]);
+    assert!(!plans.as_array().unwrap().is_empty() && plans[0]["titles"] == serde_json::json!([]), "{plans}");
+    assert_eq!(run(&["telemetry", "report"])["cells"], serde_json::json!([]));
+    let csv = vendor.run(&["telemetry", "report", "--csv", "--data", "data"]);
+    assert_eq!(csv.stdout, b"week,product_id,product_version,daw,uses,reports\n");
+    let key = std::fs::read_dir(vendor.path("data/telemetry/keys")).unwrap().next().unwrap().unwrap();
+    assert_eq!(mode(&key.path()), 0o600);
+}

@@ -154,7 +154,6 @@ fn scale(most: u64) -> (u64, u64) {
     (step, most.div_ceil(step).max(1).saturating_mul(step))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a picture's precision")]
 fn as_f64(value: u64) -> f64 {
     value as f64
 }

@@ -332,6 +332,7 @@ fn send(to: SocketAddr, certificate: &rustls::pki_types::CertificateDer<'static>
 
 /// A vendor with a million installations that take part, for a year: 40 titles with 8 versions, each installation with
 /// five titles in use every week, versions and DAWs as unevenly spread as they are.
+#[expect(clippy::cast_possible_truncation, reason = "counts of a few million")]
 async fn a_year() {
     const INSTALLATIONS: f64 = 1e6;
     let folder = tempfile::tempdir_in(home()).unwrap();
