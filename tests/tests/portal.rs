@@ -13,7 +13,8 @@ use claviger_protocol::offline::packed::request_fragment;
 use claviger_protocol::offline::{self, BlockKind, FileKind, TypedCode};
 use claviger_tests::browser::{Browser, View};
 use claviger_tests::device::Device;
-use claviger_tests::{License, World};
+use claviger_tests::world::PRODUCT;
+use claviger_tests::{License, World, process};
 
 const ENTER: char = '\u{e007}';
 const TAB: char = '\u{e004}';
@@ -234,6 +235,49 @@ fn mistakes_are_said_where_they_are_and_to_screen_readers() {
     assert!(has(&tree, "alert", "") && has(&tree, "heading", "unlock code is not right"), "{tree:?}");
     assert_eq!(world.seats_taken(&license), 0);
     assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// The command line's QR code on a phone, the page's code typed, its QR codes scanned from the screen.
+#[test]
+fn a_phone_carries_a_request_there_and_a_code_back() {
+    let world = World::new();
+    let license = world.issue(1);
+    let machine = world.this_machine();
+    let png = world.path("code.png");
+    let arguments =
+        ["offline", "request", &license.serial, "--unlock-code-stdin", "--png", png.to_str().unwrap()];
+    let _said = machine.claviger_with(&arguments, &format!("{}\n", license.unlock_code)).ok();
+    let scan = |picture: &Path| {
+        let mut zbar = std::process::Command::new("zbarimg");
+        process::run(zbar.args(["--quiet", "--raw", "-Sdisable", "-Sqrcode.enable"]).arg(picture), "")
+            .ok()
+            .stdout
+    };
+    let address = scan(&png);
+    let (page, fragment) = address.trim().split_once('#').unwrap();
+    assert_eq!(
+        page,
+        format!("http://{}/offline", world.proxy.address),
+        "the address of the vendor's profile"
+    );
+
+    let mut browser = Browser::start(true);
+    let phone = View::ALL[2];
+    browser.look(phone);
+    browser.open(&format!("{}#{fragment}", portal(&world)));
+    browser.leave(|browser| browser.press(&[ENTER]));
+    let code = typed(&mut browser);
+    let _said = machine.claviger(&["offline", "import", "--code", &code]).ok();
+    assert!(machine.is_licensed(PRODUCT), "32 groups are enough");
+
+    browser.click("details.card > summary");
+    let picture = world.path("screen.png");
+    browser.picture(&picture, phone);
+    let parts = scan(&picture);
+    assert_eq!(parts.lines().count(), browser.all(".qr").len(), "{parts}");
+    let _said = machine.claviger_with(&["offline", "import", "-"], &parts).ok();
+    assert!(machine.is_licensed(PRODUCT));
+    assert_eq!(world.seats_taken(&license), 1);
 }
 
 /// One state of the portal and how to come there.
