@@ -8,7 +8,7 @@ use std::process::Command;
 use claviger_protocol::clock::{Clock as _, SystemClock};
 use claviger_protocol::documents::{ActivationCertificate, Keyset, Request};
 use claviger_protocol::offline::armour::write_file;
-use claviger_protocol::offline::{BlockKind, FileKind, Refusal, packed, read};
+use claviger_protocol::offline::{BlockKind, FileKind, Refusal, code, packed, read};
 use claviger_tests::device::Device;
 use claviger_tests::machine::{copy_folder, files_below};
 use claviger_tests::netwatch::NetWatch;
@@ -179,6 +179,62 @@ fn a_mistyped_code_names_its_group() {
     let piped =
         machine.claviger_with(&["--json", "offline", "import", "--code"], &groups.join("\n")).refused();
     assert_eq!(piped.error_code(), "code_mistyped");
+}
+
+/// What the vendor's page shows for a request, as a browser without JavaScript gets it.
+fn page_for(world: &World, request: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let body = format!("--b\r\ncontent-disposition: form-data; name=\"text\"\r\n\r\n{request}\r\n--b--\r\n");
+    let mut stream = std::net::TcpStream::connect(world.server_address()).unwrap();
+    let head = format!(
+        "POST /offline HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=b\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        world.server_address(),
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut page = String::new();
+    let _length = stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+/// The 32 groups that a page shows: what passes for the next group, in its order, tags apart.
+fn groups_on(page: &str) -> Vec<String> {
+    let mut groups = Vec::new();
+    for word in page.split(['<', '>']).skip(2).step_by(2).flat_map(str::split_whitespace) {
+        if groups.len() < code::GROUPS && code::check_group(groups.len() + 1, word).is_ok() {
+            groups.push(word.to_owned());
+        }
+    }
+    groups
+}
+
+/// The whole way of the telephone: request out, 32 groups read from the vendor's page, typed, licensed; the receipt of
+/// what was typed frees the seat.
+#[test]
+fn the_code_on_the_vendor_s_page_activates() {
+    let world = World::new();
+    let license = world.issue(1);
+    let machine = world.machine("Studio");
+    let out = world.path("typed.clvreq");
+    let _made = request(&machine, &license, &out);
+    let page = page_for(&world, &std::fs::read_to_string(&out).unwrap());
+    let groups = groups_on(&page);
+    assert_eq!(groups.len(), 32, "{page}");
+    let mut wrong = groups.clone();
+    let other = if wrong[30].starts_with('X') { "Y" } else { "X" };
+    wrong[30].replace_range(..1, other);
+    let done = machine.claviger(&["offline", "import", "--code", &wrong.join(" ")]).refused();
+    let _said = done.says(&["Group 31 is mistyped"]);
+    assert!(!machine.is_licensed(PRODUCT));
+    let _said = machine.claviger_with(&["offline", "import", "--code"], &groups.join("\n")).ok();
+    assert!(machine.is_licensed(PRODUCT));
+    assert_eq!(world.seats_taken(&license), 1);
+    let (receipt, back) = (world.path("typed.clvreceipt"), world.path("typed.clvres"));
+    let _said = machine.json(&["offline", "deactivate", &license.serial, "-o", &text(&receipt)]);
+    let _said = answer(&world, &[&receipt], &back).ok();
+    assert_eq!(world.seats_taken(&license), 0);
+    assert!(!machine.is_licensed(PRODUCT));
 }
 
 /// Six computers, a hundred and ninety-four more that only sign: one batch, one bundle, each takes its own.

@@ -136,7 +136,8 @@ fn a_socket_that_systemd_made_is_served() {
         own.get_args().collect::<Vec<_>>().split_last().map(|(p, k)| (*p, k.to_vec())).unwrap();
     let hand_over = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --system 3<&{}", listener.as_raw_fd());
     let mut command = Command::new(own.get_program());
-    command.args(kept).args(["sh", "-c", &hand_over]).arg(program);
+    // Not `sh`: dash knows no descriptor above 9, and this one may be.
+    command.args(kept).args(["bash", "-c", &hand_over]).arg(program);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
     let started = Running::start_service(&mut command, &computer.folder);
     let mut daemon = started.unwrap_or_else(|(status, said)| panic!("the daemon ended: {status}\n{said}"));
@@ -161,4 +162,41 @@ fn policy_turns_the_network_off() {
     assert_eq!(refused.code, Some(9), "{refused}");
     let _said = refused.says(&["administrator"]);
     assert_eq!(world.proxy.requests(), 0);
+}
+
+/// A computer that is reset to its image every night: the daemon takes its part of the policy's bundle at each start, for
+/// every user, without a network.
+#[test]
+fn policy_imports_a_bundle_at_every_start() {
+    let world = World::new();
+    let license = world.issue(1);
+    let computer = Computer::new(&world, "network = false\n");
+    let mut daemon = computer.daemon();
+    let _said = computer.claviger(None, &["vendor", "add", world.profile().to_str().unwrap()]).ok();
+    let mut command = computer.command("claviger", None);
+    command.args(["offline", "request", &license.serial, "--unlock-code-stdin", "-o", "-"]);
+    let request = run(&mut command, &format!("{}\n", license.unlock_code)).ok();
+    let refused = computer.claviger(ben(), &["machine", "prepare-image"]).refused();
+    assert_eq!(refused.code, Some(10), "{refused}");
+    let _said = computer.claviger(None, &["machine", "prepare-image"]).ok();
+    assert!(daemon.terminate().success());
+    let image = world.path("image");
+    copy_folder(&computer.folder.join("var"), &image);
+
+    let (asked, bundle) = (world.path("lab.clvreq"), computer.folder.join("etc/claviger/lab.clvbundle"));
+    std::fs::write(&asked, &request.stdout).unwrap();
+    let words = ["offline", "answer", asked.to_str().unwrap(), "-o", bundle.to_str().unwrap()];
+    let _said = world.server(&words).ok();
+    let policy = "network = false\nbundle = \"/etc/claviger/lab.clvbundle\"\n";
+    std::fs::write(computer.folder.join("etc/claviger/policy.toml"), policy).unwrap();
+    for night in 0..2 {
+        std::fs::remove_dir_all(computer.folder.join("var")).unwrap();
+        copy_folder(&image, &computer.folder.join("var"));
+        let mut daemon = computer.daemon();
+        let done = computer.claviger(ben(), &["check", PRODUCT]);
+        assert_eq!(done.code, Some(0), "night {night}: {done}\n{}", daemon.output());
+        assert!(daemon.terminate().success());
+    }
+    assert_eq!(world.proxy.requests(), 0);
+    assert_eq!(world.seats_taken(&license), 1);
 }

@@ -140,6 +140,15 @@ impl Desk {
         None
     }
 
+    /// Forgets everyone's decisions, what was gathered under them and every open question. The files are the caller's to
+    /// remove: this computer becomes an image that others are copied from.
+    pub fn forget_all(&self) {
+        self.ledgers.borrow_mut().clear();
+        self.notices.borrow_mut().clear();
+        self.questions.borrow_mut().clear();
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
     /// What forbids telemetry here.
     #[must_use]
     pub fn veto(&self) -> Option<Veto> {

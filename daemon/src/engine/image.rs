@@ -6,7 +6,8 @@ use super::Engine;
 use crate::state::VendorRecord;
 
 impl Engine {
-    /// Removes device keys, certificates, requests, receipts, names and logs of what was sent. Vendors stay known.
+    /// Removes device keys, certificates, requests, receipts, names, consents with what was counted under them, and logs of
+    /// what was sent. Vendors stay known.
     ///
     /// # Errors
     /// [`CallError`]; doing it again completes it.
@@ -31,6 +32,7 @@ impl Engine {
             reply.receipts += self.state.outbox(vendor.id())?.len();
             reply.requests += self.state.offline(vendor.id())?.len() + self.state.intents(vendor.id())?.len();
         }
+        self.desk.forget_all();
         self.store.prepare_image()?;
         self.state.prepare_image()?;
         for vendor in &vendors {

@@ -103,7 +103,8 @@ fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
             match block.kind {
                 BlockKind::Request | BlockKind::Receipt => sorted.requests += 1,
                 BlockKind::Refusal => {
-                    sorted.refusals.extend(Refusal::from_text(&block.text).filter(|r| is_ours(r.machine_id)))
+                    let refusal = Refusal::from_text(&block.text);
+                    sorted.refusals.extend(refusal.filter(|r| is_ours(r.machine_id)));
                 }
                 BlockKind::Response => {
                     let whose = AnswerFor::read(&block.text);
