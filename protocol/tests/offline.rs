@@ -1,5 +1,7 @@
 //! Offline files, codes and QR texts as they come back from mail programs, scanners, people and strangers.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 mod common;
 
 use claviger_protocol::documents::{ActivationCertificate, Answer, KeyStatus, Keyset, LicenseKind, Request};
