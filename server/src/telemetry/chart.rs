@@ -115,10 +115,13 @@ pub fn bars(title: &str, bars: &[Bar]) -> String {
     for (at, bar) in bars.iter().enumerate() {
         let down = 4.0 + ROW * as_f64(at as u64);
         let length = (wide * as_f64(bar.value) / as_f64(most)).max(1.0);
-        let share = 100.0 * as_f64(bar.value) / as_f64(total.max(1));
+        let share = match 100.0 * as_f64(bar.value) / as_f64(total.max(1)) {
+            small if small < 1.0 => "under 1 %".to_owned(),
+            share => format!("{share:.0} %"),
+        };
         let _ = write!(
             svg,
-            r#"<text class="name" x="{:.1}" y="{:.1}" text-anchor="end">{}</text><rect class="bar s0" x="{NAMES}" y="{:.1}" width="{length:.1}" height="16" rx="2"/><text class="axis" x="{:.1}" y="{:.1}">{} ({share:.0} %)</text>"#,
+            r#"<text class="name" x="{:.1}" y="{:.1}" text-anchor="end">{}</text><rect class="bar s0" x="{NAMES}" y="{:.1}" width="{length:.1}" height="16" rx="2"/><text class="axis" x="{:.1}" y="{:.1}">{} ({share})</text>"#,
             NAMES - 10.0,
             down + 13.0,
             escape(&short(&bar.name, 32)),

@@ -188,7 +188,7 @@ mod tests {
         let weeks: Vec<Week> = due(&[], now).remove(0);
         let made = folder.make(&issuer, &weeks, vec![], vec![Daw::Reaper], now, &rng).unwrap();
         let plans = folder.load(&issuer).unwrap();
-        assert_eq!(plans, [made.clone()]);
+        assert_eq!(plans, [made]);
         assert!(folder.make(&issuer, &weeks, vec![], vec![], now, &rng).is_err(), "never a second one");
         assert!(due(&plans, now).is_empty() && due(&plans, at("2026-W51", 6)).is_empty());
         assert_eq!(names(&due(&plans, at("2026-W52", 0))), ["2027-W01..2027-W13"]);
