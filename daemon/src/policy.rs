@@ -47,7 +47,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads the policy; none is the default.
+    /// Reads the policy; none is the default. One that others than an administrator can change is no policy: it cannot
+    /// be used, like one that cannot be read.
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let text = match platform::read_bounded(path, 256 * 1024) {
@@ -55,6 +56,11 @@ impl Policy {
             Ok(Some(bytes)) => bytes,
             Err(e) => return Self::unreadable(format!("{e}: {}", e.source)),
         };
+        match platform::changed_by_others(path) {
+            Ok(None) => {}
+            Ok(Some(why)) => return Self::unreadable(why),
+            Err(e) => return Self::unreadable(format!("{} cannot be looked at: {e}", path.display())),
+        }
         match String::from_utf8(text) {
             Err(_) => Self::unreadable(format!("{} is not UTF-8", path.display())),
             Ok(text) => match Self::parse(&text) {
@@ -87,6 +93,40 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_change_takes_the_network_away() {
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let refused = |word: &str| {
+            let policy = Policy::load(&path);
+            let problem = policy.problem.unwrap_or_default();
+            assert!(!policy.network && !policy.telemetry && problem.contains(word), "{word}: {problem}");
+        };
+        std::fs::write(&path, "network = true").unwrap();
+        mode(&path, 0o644);
+        assert!(Policy::load(&path).network);
+        mode(&path, 0o646);
+        refused("can be changed by others");
+        mode(&path, 0o644);
+        mode(folder.path(), 0o777);
+        refused("can be changed by others");
+        mode(folder.path(), 0o755);
+        std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        refused("is not a file");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(folder.path().join("elsewhere"), &path).unwrap();
+        // Only root can give a file away; tests run as root in CI.
+        if chown(&path, Some(4242), None).is_ok() {
+            refused("belongs to another user");
+        }
+    }
 
     #[test]
     fn what_cannot_be_read_takes_the_network_away() {

@@ -250,6 +250,21 @@ impl State {
         platform::write_file(&path, text.as_bytes(), Visibility::Private)
     }
 
+    /// Puts back what stood where [`State::write_profile`] wrote: an earlier profile, or nothing.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn restore_profile(&self, vendor: &VendorId, before: Option<&str>) -> Result<(), FileError> {
+        if let Some(text) = before {
+            return self.write_profile(vendor, text);
+        }
+        let folder = self.vendor(vendor);
+        platform::remove_file(&folder.join(PROFILE))?;
+        // It stays when it holds anything else, such as the device key of an earlier time.
+        let _ = std::fs::remove_dir(&folder);
+        Ok(())
+    }
+
     /// A profile that does not verify any more.
     pub fn set_profile_aside(&self, vendor: &VendorId, why: &str) {
         self.set_aside(&self.vendor(vendor).join(PROFILE), why);

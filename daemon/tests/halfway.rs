@@ -45,7 +45,7 @@ impl World {
 }
 
 fn statuses(daemon: &common::Daemon) -> Vec<Status> {
-    daemon.engine.list_licenses(None).unwrap().iter().map(|l| l.status).collect()
+    daemon.engine.list_licenses(None).unwrap().licenses.iter().map(|l| l.status).collect()
 }
 
 /// Lets the background work until it waits for its alarm.

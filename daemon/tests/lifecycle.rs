@@ -56,7 +56,7 @@ impl World {
 }
 
 fn statuses(daemon: &common::Daemon) -> Vec<Status> {
-    daemon.engine.list_licenses(None).unwrap().iter().map(|l| l.status).collect()
+    daemon.engine.list_licenses(None).unwrap().licenses.iter().map(|l| l.status).collect()
 }
 
 fn state_of(license: &License, rev: u32) -> ActivationState {
@@ -179,7 +179,7 @@ fn ends_are_noted_and_suspensions_come_back() {
             ..state_of(&license, 4)
         };
         *world.server.states.lock().unwrap() = vec![replaced];
-        let licenses = daemon.engine.refresh(None).await.unwrap();
+        let licenses = daemon.engine.refresh(None).await.unwrap().licenses;
         assert_eq!(licenses[0].status, Status::Replaced);
         assert_eq!(licenses[0].ended_by.as_ref().unwrap().as_str(), "New Studio");
         let notes: Vec<_> =

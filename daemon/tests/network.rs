@@ -37,7 +37,7 @@ fn against(url: &str) -> CallError {
         let error = activate(&daemon, "SHOP0002").await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         assert_eq!(files(&home.join("certs/com.example/products")), before, "{error}");
-        assert_eq!(daemon.engine.list_licenses(None).unwrap().len(), 1);
+        assert_eq!(daemon.engine.list_licenses(None).unwrap().licenses.len(), 1);
         assert!(error.advice().is_some_and(|a| a.ends_with('.')), "{error:?}");
         assert!(error.to_string().ends_with('.'), "{error}");
         let waiting = daemon.engine.status(true).intents_waiting;

@@ -75,7 +75,7 @@ fn daemon_certs(daemon: &Daemon) -> std::path::PathBuf {
 }
 
 fn statuses(daemon: &Daemon) -> Vec<Status> {
-    daemon.engine.list_licenses(None).unwrap().iter().map(|l| l.status).collect()
+    daemon.engine.list_licenses(None).unwrap().licenses.iter().map(|l| l.status).collect()
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_code_read_over_the_telephone_activates_one_product() {
         let item = import(&daemon, &sign(&answer, issuing, KeyInHeader::Named)).await;
         let license = item.license.unwrap();
         assert_eq!((item.changed, license.product.as_str()), (true, "com.example.bundle"));
-        let held = daemon.engine.list_licenses(None).unwrap();
+        let held = daemon.engine.list_licenses(None).unwrap().licenses;
         assert_eq!(held.iter().filter(|l| l.activation == certificate.jti).count(), 1);
         // A typed license is given up by the product's whole name, and its code does not bring it back.
         let target = "com.example.synth";
@@ -395,7 +395,7 @@ fn two_hundred_machines_take_their_own_part_of_one_bundle() {
             std::fs::write(home.join("policy.toml"), policy).unwrap();
             let daemon = machine(&home, &os_id(n), &server);
             daemon.engine.import_policy_bundle().await;
-            let held = daemon.engine.list_licenses(None).unwrap();
+            let held = daemon.engine.list_licenses(None).unwrap().licenses;
             assert_eq!(held.len(), usize::from(n != 199), "machine {n}");
             assert!(held.iter().all(|l| l.status == Status::Licensed), "machine {n}");
         }

@@ -30,8 +30,12 @@ pub const MAX_NAME_LEN: usize = 128;
 
 /// Checks a reverse-DNS name: two or more labels of `a-z 0-9 -`, split by dots, starting with a letter.
 /// Lower case only: an id names files, and some file systems fold case.
-fn check_reverse_dns(what: &'static str, text: &str) -> Result<(), InvalidId> {
+/// Nor may it be one of `reserved`: names of files that lie where a folder of this name would.
+fn check_reverse_dns(what: &'static str, reserved: &[&str], text: &str) -> Result<(), InvalidId> {
     let err = |why| Err(InvalidId::new(what, why, text));
+    if reserved.contains(&text) {
+        return err("the name is reserved");
+    }
     if text.len() > MAX_NAME_LEN {
         return err("longer than 128 characters");
     }
@@ -52,7 +56,7 @@ fn check_reverse_dns(what: &'static str, text: &str) -> Result<(), InvalidId> {
 }
 
 macro_rules! reverse_dns_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $reserved:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -69,14 +73,14 @@ macro_rules! reverse_dns_id {
         impl FromStr for $name {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                check_reverse_dns($what, text).map(|()| Self(text.to_owned()))
+                check_reverse_dns($what, &$reserved, text).map(|()| Self(text.to_owned()))
             }
         }
 
         impl TryFrom<String> for $name {
             type Error = InvalidId;
             fn try_from(text: String) -> Result<Self, InvalidId> {
-                check_reverse_dns($what, &text).map(|()| Self(text))
+                check_reverse_dns($what, &$reserved, &text).map(|()| Self(text))
             }
         }
 
@@ -95,12 +99,12 @@ macro_rules! reverse_dns_id {
 }
 
 reverse_dns_id! {
-    /// A vendor: `com.example`.
-    VendorId, "vendor id"
+    /// A vendor: `com.example`. Its folder lies beside the clock's file in the certificate store.
+    VendorId, "vendor id", [crate::layout::CLOCK]
 }
 reverse_dns_id! {
     /// A product or a bundle: `com.example.synth`.
-    ProductId, "product id"
+    ProductId, "product id", []
 }
 
 macro_rules! hex_id {
@@ -357,6 +361,10 @@ mod tests {
         ] {
             assert!(bad.parse::<VendorId>().is_err(), "{bad}");
         }
+        // It would be a folder where the clock's file lies.
+        let reserved = "clock.json".parse::<VendorId>().unwrap_err();
+        assert_eq!(reserved.to_string(), "“clock.json” is not a vendor id: the name is reserved");
+        assert!("clock.json".parse::<ProductId>().is_ok());
         assert!(format!("com.{}", "a".repeat(130)).parse::<ProductId>().is_err());
     }
 

@@ -234,10 +234,13 @@ pub struct Vendor {
 }
 
 /// Reply to `ListLicenses`, `Refresh` and `Monitor`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicensesReply {
     /// Activations on this machine, held and lately ended.
     pub licenses: Vec<License>,
+    /// Sentences for people: whose licenses could not be read, and why. The others' stand in the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// An activation on this machine.

@@ -15,7 +15,7 @@ use claviger_protocol::naming::{self, Match};
 use claviger_protocol::serial::Serial;
 
 use super::exchange::Exchanged;
-use super::held::ended_license;
+use super::held::{Held, ended_license};
 use super::refusal::refused;
 use super::{Engine, Vendor, no_key, no_machine_id, no_random};
 use crate::egress::Envelope;
@@ -204,31 +204,40 @@ impl Engine {
         Ok(())
     }
 
+    /// What a person may mean of one vendor: what is held for this computer, and what is suspended.
+    fn targets_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<Target>, FileError> {
+        let mut all = Vec::new();
+        for held in self.held(vendor)?.held {
+            if self.is_ours(&held.certificate) {
+                let Held { certificate, folders, .. } = held;
+                all.push(Target { vendor: vendor.clone(), certificate, folders });
+            }
+        }
+        for ended in self.state.ended(vendor.id())? {
+            let kept = ended
+                .certificate
+                .as_deref()
+                .map(|text| ActivationCertificate::verify(text, vendor.keys.borrow().newest()));
+            if let Some(Ok(certificate)) = kept
+                && self.is_ours(&certificate)
+            {
+                let folders = products_of(&certificate).into_iter().cloned().collect();
+                all.push(Target { vendor: vendor.clone(), certificate, folders });
+            }
+        }
+        Ok(all)
+    }
+
     /// The one activation that a person means: by serial number, activation, product, its unique ending or its name.
     pub(super) fn find(&self, target: &str) -> Result<Target, CallError> {
         let target = target.trim();
         let mut all = Vec::new();
+        let mut unreadable = None;
         for vendor in self.known_vendors() {
-            for held in self.held(&vendor)?.held {
-                if self.is_ours(&held.certificate) {
-                    all.push(Target {
-                        vendor: vendor.clone(),
-                        certificate: held.certificate,
-                        folders: held.folders,
-                    });
-                }
-            }
-            for ended in self.state.ended(vendor.id())? {
-                let kept = ended
-                    .certificate
-                    .as_deref()
-                    .map(|text| ActivationCertificate::verify(text, vendor.keys.borrow().newest()));
-                if let Some(Ok(certificate)) = kept
-                    && self.is_ours(&certificate)
-                {
-                    let folders = products_of(&certificate).into_iter().cloned().collect();
-                    all.push(Target { vendor: vendor.clone(), certificate, folders });
-                }
+            match self.targets_of(&vendor) {
+                Ok(targets) => all.extend(targets),
+                // What is meant may be another vendor's.
+                Err(e) => unreadable = Some(e),
             }
         }
         let by_name = |i: &usize| {
@@ -262,6 +271,9 @@ impl Engine {
                     choices: several.iter().map(|i| all[*i].certificate.serial.to_string()).collect(),
                 });
             }
+        }
+        if let Some(e) = unreadable {
+            return Err(e.into());
         }
         Err(CallError::NotFound {
             message: format!("Nothing called “{}” is activated on this computer.", shown(target)),

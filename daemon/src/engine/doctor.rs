@@ -38,7 +38,8 @@ impl Engine {
         }
         for vendor in vendors {
             let name = &vendor.profile.name;
-            match self.held(&vendor) {
+            let found = self.held(&vendor).and_then(|found| self.state.ended(vendor.id()).map(|_| found));
+            match found {
                 Err(e) => all.push(error("activations", format!("{name}: {e}: {}.", e.source), e.advice())),
                 Ok(found) => {
                     for broken in &found.broken {

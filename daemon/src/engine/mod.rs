@@ -28,7 +28,7 @@ use claviger_protocol::clock::{Clock, Timestamp};
 use claviger_protocol::documents::{EndReason, Keyset, TrustAnchor, VendorProfile};
 use claviger_protocol::ids::{DeviceName, VendorId};
 use claviger_protocol::ipc::{
-    CallError, DaemonStatus, License, Machine as MachineView, Mode, Vendor as VendorView,
+    CallError, DaemonStatus, LicensesReply, Machine as MachineView, Mode, Vendor as VendorView,
 };
 use claviger_protocol::status::Status;
 use ring::rand::SecureRandom;
@@ -309,14 +309,25 @@ impl Engine {
         self.known_vendors().iter().map(|v| view(v)).collect()
     }
 
-    /// Activations here, held and lately ended.
+    /// Activations here, held and lately ended. When all vendors are asked for, one whose files cannot be read is left
+    /// out, and a warning says so.
     ///
     /// # Errors
     /// [`CallError`].
-    pub fn list_licenses(&self, vendor: Option<&VendorId>) -> Result<Vec<License>, CallError> {
-        let mut all = Vec::new();
-        for vendor in self.select(vendor)? {
-            all.extend(self.licenses_of(&vendor)?);
+    pub fn list_licenses(&self, vendor: Option<&VendorId>) -> Result<LicensesReply, CallError> {
+        let mut all = LicensesReply::default();
+        for known in self.select(vendor)? {
+            match self.licenses_of(&known) {
+                Ok(licenses) => all.licenses.extend(licenses),
+                Err(e) if vendor.is_none() => {
+                    tracing::error!(vendor = %known.id(), error = %e, cause = %e.source, "a vendor is left out");
+                    all.warnings.push(format!(
+                        "The licenses of {} cannot be read: the daemon {e}: {}. `claviger doctor` says how to mend it.",
+                        known.profile.name, e.source
+                    ));
+                }
+                Err(e) => return Err(e.into()),
+            }
         }
         Ok(all)
     }

@@ -262,7 +262,9 @@ impl Engine {
         for vendor in self.known_vendors() {
             let (vendor, _turn) = self.turn(&vendor).await?;
             let newest = vendor.keys.borrow().newest().clone();
-            for waiting in self.state.offline(vendor.id())?.into_iter().rev() {
+            // Of a vendor whose files cannot be read nothing waits; `claviger doctor` names it.
+            let requests = self.state.offline(vendor.id()).unwrap_or_default();
+            for waiting in requests.into_iter().rev() {
                 waited = true;
                 let ids = self.known_ids(&vendor)?;
                 match code.certificate(&waiting.text, &ids, &newest) {
@@ -330,8 +332,11 @@ impl Engine {
             return Ok(None);
         }
         for vendor in self.known_vendors() {
-            let waiting = self.state.outbox(vendor.id())?;
-            for ended in self.state.ended(vendor.id())? {
+            let memories =
+                self.state.outbox(vendor.id()).and_then(|waiting| Ok((waiting, self.state.ended(vendor.id())?)));
+            // What is meant may be another vendor's.
+            let Ok((waiting, memories)) = memories else { continue };
+            for ended in memories {
                 let license = ended.license;
                 let named = license.activation.to_string() == target.trim()
                     || claviger_protocol::naming::same_serial(target, license.serial.as_str())

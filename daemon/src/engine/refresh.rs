@@ -7,7 +7,7 @@ use claviger_protocol::documents::{
     ActivationCertificate, ActivationState, EndReason, HeldActivation, Order, Outcome, Sunset,
 };
 use claviger_protocol::ids::{ActivationId, VendorId};
-use claviger_protocol::ipc::{CallError, License};
+use claviger_protocol::ipc::{CallError, LicensesReply};
 use claviger_protocol::keys::SigningKey;
 use claviger_protocol::layout::EndedNote;
 
@@ -41,15 +41,19 @@ impl Engine {
     /// Asks one vendor's server, or all, what became of the activations here.
     ///
     /// # Errors
-    /// The first [`CallError`]; the other vendors were asked all the same.
-    pub async fn refresh(self: &Rc<Self>, vendor: Option<&VendorId>) -> Result<Vec<License>, CallError> {
+    /// The first [`CallError`]; the other vendors were asked all the same. A vendor whose files cannot be read does not
+    /// count while another one is asked: the list warns of it.
+    pub async fn refresh(self: &Rc<Self>, vendor: Option<&VendorId>) -> Result<LicensesReply, CallError> {
         self.refuse_when_closing()?;
         let mut first = None;
-        for vendor in self.select(vendor)? {
+        let all = self.select(vendor)?;
+        let several = all.len() > 1;
+        for vendor in all {
             // One that was removed meanwhile has nothing to ask about.
             let Ok((vendor, turn)) = self.turn(&vendor).await else { continue };
             self.refuse_when_closing()?;
             let engine = self.clone();
+            let known = vendor.clone();
             let work = tokio::task::spawn_local(async move {
                 let _busy = engine.busy();
                 let result = engine.refresh_on_request(&vendor).await;
@@ -62,6 +66,7 @@ impl Engine {
             });
             match work.await {
                 Ok(Ok(())) => {}
+                Ok(Err(_)) if several && self.licenses_of(&known).is_err() => {}
                 Ok(Err(e)) => first = first.or(Some(e)),
                 Err(e) => {
                     tracing::error!(error = %e, "a refresh ended unexpectedly");

@@ -220,8 +220,16 @@ impl Engine {
                 return Ok(AddVendorReply { vendor: view(known), added: false });
             }
         }
-        self.state.write_profile(&id, text)?;
-        self.store.write_profile(&id, text)?;
+        let before = self.state.profile(&id)?;
+        let written =
+            self.state.write_profile(&id, text).and_then(|()| self.store.write_profile(&id, text));
+        if let Err(e) = written {
+            // Known in neither place or in both: half an addition would come to life at the next start.
+            if let Err(e) = self.state.restore_profile(&id, before.as_deref()) {
+                tracing::error!(error = %e, cause = %e.source, "a profile that was not taken could not be removed");
+            }
+            return Err(e.into());
+        }
         let added = known.is_none();
         let vendor = match known {
             None => self.assemble(text, profile).map(Rc::new),

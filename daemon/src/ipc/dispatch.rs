@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use claviger_protocol::ipc::{
     ActivateReply, CallError, ClearSentReply, ConsentReply, DoctorReply, Empty, GetStatusReply,
-    ImportOfflineReply, LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME,
+    ImportOfflineReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME,
     Method, Mode, OfflineCodeReply, RenameMachineReply, ShowMachineReply,
 };
 use serde::Serialize;
@@ -120,7 +120,7 @@ impl Session {
             }
             Method::ListLicenses { vendor } => {
                 let licenses = engine.list_licenses(vendor.as_ref());
-                self.result(wish, licenses.map(|licenses| LicensesReply { licenses })).await
+                self.result(wish, licenses).await
             }
             Method::Activate(call) => self.activate(call, wish).await,
             Method::Deactivate { target } => {
@@ -146,7 +146,7 @@ impl Session {
             Method::PrepareImage {} => self.prepare_image(wish).await,
             Method::Refresh { vendor } => {
                 let licenses = engine.refresh(vendor.as_ref()).await;
-                self.result(wish, licenses.map(|licenses| LicensesReply { licenses })).await
+                self.result(wish, licenses).await
             }
             Method::ShowMachine { vendor } => {
                 let machines = engine.show_machine(vendor.as_ref());
@@ -263,15 +263,15 @@ impl Session {
         let mut watch_peer = true;
         loop {
             changes.mark_unchanged();
-            let licenses = match self.engine.list_licenses(None) {
-                Ok(licenses) => licenses,
+            let reply = match self.engine.list_licenses(None) {
+                Ok(reply) => reply,
                 Err(error) => return self.error(wish, &error).await,
             };
             if !wish.more || wish.oneway {
-                return self.last(wish, &LicensesReply { licenses }).await;
+                return self.last(wish, &reply).await;
             }
             self.seat.doing(Doing::Waiting);
-            self.write(&Reply::from(LicensesReply { licenses }).set_continues(Some(true))).await?;
+            self.write(&Reply::from(reply).set_continues(Some(true))).await?;
             self.seat.doing(Doing::Watching);
             loop {
                 tokio::select! {

@@ -122,6 +122,34 @@ pub fn os_machine_id() -> io::Result<String> {
     Err(last)
 }
 
+/// Says in a sentence without its stop if others than an administrator can change a file or swap it for another; a
+/// link counts as that. At another place than the fixed one of the administrator's policy (tests) the daemon's own
+/// user stands for root.
+///
+/// # Errors
+/// When the system does not say.
+pub fn changed_by_others(path: &Path) -> io::Result<Option<String>> {
+    let (owner, writers) = if path == Path::new(layout::linux::POLICY) {
+        (0, 0o022)
+    } else {
+        (rustix::process::geteuid().as_raw(), 0o002)
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    for (place, found) in [(folder, fs::metadata(folder)?), (path, fs::symlink_metadata(path)?)] {
+        let why = if place == path && !found.is_file() {
+            "is not a file of its own"
+        } else if found.uid() != 0 && found.uid() != owner {
+            "belongs to another user than root"
+        } else if found.mode() & writers != 0 {
+            "can be changed by others than root"
+        } else {
+            continue;
+        };
+        return Ok(Some(format!("{} {why}", place.display())));
+    }
+    Ok(None)
+}
+
 pub(super) fn create_dir(path: &Path, visibility: Visibility) -> io::Result<()> {
     let mode = if visibility == Visibility::Public { 0o755 } else { 0o700 };
     fs::DirBuilder::new().mode(mode).create(path)?;

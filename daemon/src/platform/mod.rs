@@ -17,7 +17,7 @@ pub use files::{
     remove_all, remove_file, sync_dir, write_file,
 };
 pub use system::{
-    Alarm, BindError, Connection, Listener, Lock, LockError, Notifier, Peer, Shutdown, boot_log_stream,
+    Alarm, BindError, Connection, Listener, Lock, LockError, Notifier, Peer, Shutdown, boot_log_stream, changed_by_others,
     kill_self, os_machine_id, paths, process_id, raise_file_limit, trim_memory,
 };
 

@@ -185,7 +185,7 @@ pub fn replies() -> Vec<(&'static str, String)> {
         reply("get_status", &GetStatusReply { status }),
         reply("list_vendors", &ListVendorsReply { vendors: vec![example_vendor()] }),
         reply("add_vendor", &AddVendorReply { vendor: example_vendor(), added: true }),
-        reply("list_licenses", &LicensesReply { licenses: vec![held(), ended()] }),
+        reply("list_licenses", &LicensesReply { licenses: vec![held(), ended()], warnings: Vec::new() }),
         reply(
             "activate_progress",
             &ActivateReply { progress: Some("Asking Soluna Instruments …".to_owned()), license: None },

@@ -1,0 +1,99 @@
+//! Damage on one vendor's account is nobody else's: the others are listed, asked about and given up as ever; and a
+//! machine without any has nothing for the doctor.
+#![expect(clippy::unwrap_used, reason = "this is test code; clippy knows tests by their attribute alone")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use claviger_protocol::ipc::{Level, License};
+use claviger_protocol::status::Status;
+use common::{Daemon, Server, Vendor, activate, run, serve, start};
+
+const SERIAL: &str = "SHOP0001";
+
+/// A server of one vendor, known to this daemon.
+fn vendor(daemon: &Daemon, seed: u8, id: &str, prefix: &str) -> Arc<Server> {
+    let server = Server::new(Vendor::new(seed, id, prefix));
+    let answering = server.clone();
+    let url = serve(move |path, body| answering.respond(path, body));
+    daemon.engine.add_vendor(&server.vendor.profile(&url)).unwrap();
+    server
+}
+
+async fn activated(home: &Path) -> (Daemon, License) {
+    let daemon = start(home);
+    vendor(&daemon, 1, "com.example", "EXA");
+    let license = activate(&daemon, SERIAL).await.unwrap();
+    (daemon, license)
+}
+
+#[test]
+fn a_healthy_machine_has_nothing_for_the_doctor() {
+    let home = tempfile::tempdir().unwrap();
+    run(async {
+        let (daemon, _) = activated(home.path()).await;
+        assert!(home.path().join("certs/clock.json").is_file());
+        for finding in daemon.engine.doctor() {
+            assert_eq!(finding.level, Level::Ok, "{finding:?}");
+        }
+    });
+}
+
+#[test]
+fn damage_in_one_vendors_folder_leaves_the_others_alone() {
+    for place in ["certs/com.keyco/products", "certs/com.keyco", "state/vendors/com.keyco"] {
+        let home = tempfile::tempdir().unwrap();
+        run(async {
+            let (daemon, _) = activated(home.path()).await;
+            vendor(&daemon, 5, "com.keyco", "KEY");
+            let path = home.path().join(place);
+            fs::remove_dir_all(&path).ok();
+            fs::write(&path, "not a folder").unwrap();
+            let check = |daemon: &Daemon| {
+                let list = daemon.engine.list_licenses(None).unwrap();
+                let statuses: Vec<Status> = list.licenses.iter().map(|l| l.status).collect();
+                assert_eq!(statuses, [Status::Licensed], "{place}");
+                assert_eq!(list.warnings.len(), 1, "{place}");
+                assert!(list.warnings[0].contains("com.keyco"), "{list:?}");
+                assert!(daemon.engine.list_licenses(Some(&"com.keyco".parse().unwrap())).is_err());
+                let findings = daemon.engine.doctor();
+                let bad = |f: &&claviger_protocol::ipc::Finding| f.level == Level::Error;
+                assert!(
+                    findings.iter().filter(bad).all(|f| f.message.contains("com.keyco")),
+                    "{place}: {findings:?}"
+                );
+                assert!(findings.iter().any(|f| f.level == Level::Error), "{place}");
+            };
+            check(&daemon);
+            drop(daemon);
+            let daemon = start(home.path());
+            check(&daemon);
+            let asked = daemon.engine.refresh(None).await.unwrap();
+            assert_eq!((asked.licenses.len(), asked.warnings.len()), (1, 1), "{place}");
+            assert!(daemon.engine.deactivate(SERIAL).await.unwrap().delivered, "{place}");
+        });
+    }
+}
+
+#[test]
+fn a_vendor_that_could_not_be_added_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    run(async {
+        let daemon = start(home.path());
+        let server = Server::new(Vendor::new(1, "com.example", "EXA"));
+        let profile = server.vendor.profile("http://127.0.0.1:1");
+        let place = home.path().join("certs/com.example");
+        fs::create_dir_all(home.path().join("certs")).unwrap();
+        fs::write(&place, "not a folder").unwrap();
+        daemon.engine.add_vendor(&profile).unwrap_err();
+        assert!(!home.path().join("state/vendors/com.example").exists());
+        drop(daemon);
+        let daemon = start(home.path());
+        assert!(daemon.engine.list_vendors().is_empty());
+        fs::remove_file(&place).unwrap();
+        assert!(daemon.engine.add_vendor(&profile).unwrap().added);
+    });
+}
