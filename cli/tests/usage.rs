@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use support::{Home, Ran, good};
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 30] = [
     &["vendor"],
     &["vendor", "add"],
     &["vendor", "list"],
@@ -19,6 +19,15 @@ const COMMANDS: [&[&str]; 21] = [
     &["license", "list"],
     &["license", "show"],
     &["license", "refresh"],
+    &["consent"],
+    &["consent", "show"],
+    &["consent", "grant"],
+    &["consent", "refuse"],
+    &["consent", "withdraw"],
+    &["privacy"],
+    &["privacy", "preview"],
+    &["privacy", "log"],
+    &["privacy", "export"],
     &["check"],
     &["machine"],
     &["machine", "show"],
