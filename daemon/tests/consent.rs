@@ -749,3 +749,109 @@ fn the_sent_log_is_the_person_s_to_clear() {
         assert_eq!(daemon.engine.list_licenses(None).unwrap().licenses.len(), 1, "licenses are untouched");
     });
 }
+
+/// The spellings in which a text could hide.
+fn spellings(text: &str) -> Vec<Vec<u8>> {
+    use data_encoding::{BASE32, BASE64, BASE64URL, HEXLOWER, HEXUPPER};
+    let bytes = text.as_bytes();
+    let hash = claviger_protocol::keys::Sha256::of(bytes);
+    let mut all = vec![
+        bytes.to_vec(),
+        text.to_lowercase().into_bytes(),
+        HEXLOWER.encode(bytes).into_bytes(),
+        HEXUPPER.encode(bytes).into_bytes(),
+        BASE32.encode(bytes).trim_end_matches('=').as_bytes().to_vec(),
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        bytes.iter().rev().copied().collect(),
+        bytes.iter().flat_map(|b| format!("%{b:02X}").into_bytes()).collect(),
+        hash.0.to_vec(),
+        HEXLOWER.encode(&hash.0).into_bytes(),
+        hash.to_string().into_bytes(),
+    ];
+    // In base64 a text looks different at each of three offsets; the middle does not depend on its neighbours.
+    for offset in 0..3 {
+        let padded = [&b"\0\0\0"[..offset], bytes].concat();
+        for encoded in [BASE64.encode(&padded), BASE64URL.encode(&padded)] {
+            all.push(encoded.as_bytes()[4..encoded.len() - 4].to_vec());
+        }
+    }
+    all
+}
+
+/// Where a text stands, in any spelling: in what was sent, or in a file.
+fn found(places: &[(String, Vec<u8>)], text: &str) -> Vec<String> {
+    let needles = spellings(text);
+    let holds = |bytes: &[u8]| {
+        // Once as it is, once with the base64 of signed documents taken apart.
+        let parts = bytes.split(|b| !b.is_ascii_alphanumeric() && !b"-_".contains(b));
+        let decoded: Vec<Vec<u8>> = parts
+            .filter(|part| part.len() > 16)
+            .filter_map(|part| data_encoding::BASE64URL_NOPAD.decode(part).ok())
+            .collect();
+        let all: Vec<&[u8]> = decoded.iter().map(Vec::as_slice).chain([bytes]).collect();
+        needles.iter().any(|n| all.iter().any(|hay| hay.windows(n.len()).any(|w| w == n.as_slice())))
+    };
+    places.iter().filter(|(_, bytes)| holds(bytes)).map(|(place, _)| place.clone()).collect()
+}
+
+#[test]
+fn nothing_of_the_person_is_in_any_byte_sent_or_kept() {
+    run(async {
+        let (home, collector) = new();
+        let daemon = activated(home.path(), &collector).await;
+        agree(&daemon, &me()).await;
+        use_synth(&daemon, 3);
+        // What a plug-in in a strange host might say; and what no plug-in should.
+        let canaries = [
+            "/home/canary-person/DAWs/Canary Studio 9.exe",
+            "canary-project-moonlight.als",
+            "canary-version-of-somebody",
+            "com.canary.othervendor",
+        ];
+        daemon.engine.report_use(&me(), &synth(), canaries[2], canaries[0]).unwrap();
+        daemon.engine.report_use(&me(), &synth(), canaries[1], canaries[1]).unwrap();
+        daemon.engine.report_use(&me(), &canaries[3].parse().unwrap(), "1.0", "reaper").unwrap();
+        days(&daemon, 21).await;
+        assert!(!collector.reports().is_empty());
+        let mut places: Vec<(String, Vec<u8>)> = collector
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(head, path, body)| (path.clone(), [head.as_bytes(), body.as_bytes()].concat()))
+            .collect();
+        places.extend(files(home.path()));
+        for canary in canaries {
+            assert_eq!(found(&places, canary), Vec::<String>::new(), "{canary}");
+        }
+        // Not the account either, by which the daemon tells people apart, in what was sent.
+        let sent: Vec<_> =
+            places.iter().filter(|(place, _)| place.starts_with("/v1/telemetry/report")).cloned().collect();
+        let machine = daemon.engine.show_machine(None).unwrap()[0].machine_id.to_string();
+        let device = {
+            let tokens =
+                collector.telemetry().into_iter().find(|(path, _)| path.ends_with("tokens")).unwrap().1;
+            let body: RequestBody = serde_json::from_str(&tokens).unwrap();
+            TokenRequest::verify(&body.request, &vendor()).unwrap().1.to_string()
+        };
+        let serial = "ABC12345";
+        for secret in [machine.as_str(), device.as_str(), serial, common::OS_ID] {
+            assert_eq!(found(&sent, secret), Vec::<String>::new(), "{secret} is in a report");
+        }
+        // A deliberate leak is found, however it is dressed up: without that, finding nothing would prove nothing.
+        let leak = |text: String| vec![("leak".to_owned(), text.into_bytes())];
+        let canary = canaries[1];
+        let payload = data_encoding::BASE64URL_NOPAD.encode(format!(r#"{{"x":"{canary}"}}"#).as_bytes());
+        for dressed in [
+            canary.to_owned(),
+            data_encoding::HEXLOWER.encode(canary.as_bytes()),
+            format!("a.{payload}.b"),
+            claviger_protocol::keys::Sha256::of(canary.as_bytes()).to_string(),
+            canary.chars().rev().collect(),
+        ] {
+            assert_eq!(found(&leak(dressed.clone()), canary), ["leak"], "{dressed}");
+        }
+        assert!(!found(&places, &machine).is_empty(), "the search finds the machine id where it belongs");
+    });
+}
