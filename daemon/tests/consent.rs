@@ -855,3 +855,21 @@ fn nothing_of_the_person_is_in_any_byte_sent_or_kept() {
         assert!(!found(&places, &machine).is_empty(), "the search finds the machine id where it belongs");
     });
 }
+
+#[test]
+fn what_is_wiped_is_overwritten_too() {
+    use std::io::Read as _;
+    run(async {
+        let (home, collector) = new();
+        let daemon = activated(home.path(), &collector).await;
+        agree(&daemon, &me()).await;
+        use_synth(&daemon, 7);
+        // Held open, as a disk's blocks are: what this reads is what a search of the disk would find.
+        let mut old = std::fs::File::open(home.path().join("state/consent/1000/com.example.json")).unwrap();
+        daemon.engine.withdraw(&me(), &vendor()).unwrap();
+        let mut left = Vec::new();
+        old.read_to_end(&mut left).unwrap();
+        assert!(!left.is_empty() && left.iter().all(|b| *b == 0), "{}", String::from_utf8_lossy(&left));
+        assert!(ledger_text(home.path()).contains("\"withdrawn\""));
+    });
+}

@@ -57,7 +57,7 @@ fn a_machine_is_described_by_five_facts() {
 #[test]
 fn every_member_that_is_sent_is_explained_to_people() {
     let text = read("../docs/privacy.md");
-    for list in ["activation.txt", "refresh.txt", "deactivation.txt", "receipt.txt"] {
+    for list in ["activation.txt", "refresh.txt", "deactivation.txt", "receipt.txt", "usage_report.txt"] {
         for line in read(&format!("tests/schema/{list}")).lines() {
             let member = line.split([' ', '[']).next().unwrap().rsplit('.').next().unwrap();
             assert!(

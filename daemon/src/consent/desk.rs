@@ -8,6 +8,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use claviger_protocol::clock::Timestamp;
@@ -177,9 +179,21 @@ impl Desk {
         platform::list(&self.root).unwrap_or_default().iter().filter_map(|name| Subject::new(name)).collect()
     }
 
+    /// Stores a ledger. Where nothing may be left of what was gathered, the old file's bytes are overwritten as well: a
+    /// name that is gone is not yet content that is gone.
     fn store(&self, key: &Key, ledger: &Ledger) -> Result<(), FileError> {
+        let path = self.path(key);
+        let old = if ledger.has_gathered() { None } else { OpenOptions::new().write(true).open(&path).ok() };
         let text = serde_json::to_vec(ledger).unwrap_or_default();
-        platform::write_file(&self.path(key), &text, Visibility::Private)
+        platform::write_file(&path, &text, Visibility::Private)?;
+        if let Some(mut old) = old {
+            let length = old.metadata().map_or(0, |m| m.len()).min(MAX_LEDGER as u64);
+            let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
+            if let Err(e) = old.write_all(&zeros).and_then(|()| old.sync_data()) {
+                tracing::warn!(error = %e, "the bytes of an old file could not be overwritten; it is unlinked");
+            }
+        }
+        Ok(())
     }
 
     /// A copy of a person's ledger about a vendor.
@@ -306,6 +320,14 @@ impl Desk {
     #[must_use]
     pub fn consenting(&self) -> Vec<(Subject, VendorId)> {
         self.ledgers.borrow().iter().filter(|(_, l)| l.has_gathered()).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// When the next request of anyone's statistics is planned.
+    #[must_use]
+    pub fn next_send(&self) -> Option<Timestamp> {
+        let ledgers = self.ledgers.borrow();
+        let planned = ledgers.values().filter_map(Ledger::peek).flat_map(|gathered| gathered.planned());
+        planned.map(|planned| planned.due).min()
     }
 
     /// The vendors that this person has agreed with.

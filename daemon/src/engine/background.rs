@@ -40,8 +40,8 @@ impl Engine {
             self.telemetry_turn().await;
             let now = self.now();
             let next = self.known_vendors().iter().filter_map(|v| self.due(v, now)).min();
+            self.next_contact.set(next.into_iter().chain(self.desk.next_send()).min());
             let next = next.into_iter().chain(self.telemetry_next()).min();
-            self.next_contact.set(next);
             let local: Vec<_> = self.known_vendors().iter().filter_map(|v| Self::pending_until(v)).collect();
             let wake = next_wake(next.into_iter().chain(local), now, &mut stalled);
             tokio::select! {
