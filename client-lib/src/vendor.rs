@@ -203,7 +203,8 @@ impl VendorShared {
     }
 
     fn take_counting(&self, until: Option<Timestamp>) -> bool {
-        let counting = until.is_some_and(|until| self.library.clock.now() < until);
+        let agreed = until.is_some_and(|until| self.library.clock.now() < until);
+        let counting = agreed && !crate::platform::do_not_track();
         self.counting.store(counting, Ordering::Relaxed);
         counting
     }

@@ -231,3 +231,27 @@ fn a_use_during_which_consent_was_withdrawn_is_not_told() {
     }
     assert!(told.0.lock().unwrap().is_empty());
 }
+
+/// The environment is read once a process: this test runs itself in another one.
+#[test]
+fn do_not_track_of_the_host_counts_nothing() {
+    let name = "do_not_track_of_the_host_counts_nothing";
+    if std::env::var_os("DO_NOT_TRACK").is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ran = child.args([name, "--exact"]).env("DO_NOT_TRACK", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let world = World::new();
+    world.install(&world.certificate());
+    agree(&world, NOW + DAY);
+    let told = Arc::new(Told::default());
+    let session = vendor(&world, &told).open(SYNTH, OpenOptions::new()).unwrap().use_session();
+    session.begin();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
+    session.end();
+    drop(session);
+    assert!(std::fs::read_dir("/proc/self/task").unwrap().count() <= threads);
+    assert!(told.0.lock().unwrap().is_empty());
+}

@@ -71,6 +71,18 @@ pub fn home_override() -> Option<PathBuf> {
     .clone()
 }
 
+/// Whether `DO_NOT_TRACK` (<https://consoledonottrack.com>) stood in the environment when it was first asked for: then
+/// this program's uses are nobody's business, whatever was agreed to. Read once, as [`home_override`].
+#[must_use]
+pub(crate) fn do_not_track() -> bool {
+    static SET: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *SET.get_or_init(|| is_set(std::env::var_os("DO_NOT_TRACK").as_deref()))
+}
+
+fn is_set(value: Option<&std::ffi::OsStr>) -> bool {
+    value.is_some_and(|value| !value.is_empty() && value != "0")
+}
+
 /// Whether reading from a folder may hang for reasons that a healthy computer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Locality {
