@@ -28,6 +28,7 @@ enum Needs {
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
 const END_TO_END: &[(&str, Needs)] = &[
     ("canary", Needs::Namespaces),
+    ("consent", Needs::Nothing),
     ("disk", Needs::Root),
     ("forged_profile", Needs::Nothing),
     ("fuzz_replay", Needs::Nothing),
