@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::launch;
 use crate::output::Output;
+use crate::platform;
 use crate::progress::Progress;
 
 /// A connection to the running daemon; starts this user's one, and says so, when none runs.
@@ -52,8 +53,8 @@ fn system_is_down(endpoint: &Endpoint) -> Failure {
             endpoint.path().display()
         ),
     )
-    .advice(
-        "It serves all users of this computer, so no other is started. An administrator starts it with\n    \
-         systemctl start clavigerd",
-    )
+    .advice(format!(
+        "It serves all users of this computer, so no other is started. An administrator starts it with\n    {}",
+        platform::START_SYSTEM_DAEMON
+    ))
 }

@@ -2,9 +2,8 @@
 //! `clavigerd` from beside this program or from `PATH`, in a session of its own, silent but for its log.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -13,11 +12,10 @@ use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logs;
+use crate::platform::{self, login};
 
 /// The daemon's program.
 pub(crate) const PROGRAM: &str = "clavigerd";
-/// Its unit.
-pub(crate) const UNIT: &str = "clavigerd.service";
 /// How long a daemon may take until it answers; it needs a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long another daemon, started at the same time, may take after ours has made way for it.
@@ -34,20 +32,18 @@ const NO_SOCKET: i32 = 5;
 /// # Errors
 /// [`Failure`] with the end of the daemon's log.
 pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
-    if endpoint.scope() == Scope::User && unit_installed() && systemctl(&["start", UNIT]).is_ok() {
-        let manager = wait(endpoint, None, PATIENCE)?;
-        return Ok((manager, format!("(systemd unit {UNIT} of this user)")));
+    if endpoint.scope() == Scope::User
+        && login::installed()
+        && let Ok(how) = login::start()
+    {
+        return Ok((wait(endpoint, None, PATIENCE)?, how));
     }
     let program = find()?;
     let log = logs::file(endpoint).ok_or(ManagerError::NoPlace)?;
     let begun = log.metadata().map_or(0, |found| found.len());
-    let this = std::env::current_exe().map_err(|e| {
+    let mut command = platform::detached(&program).map_err(|e| {
         Failure::new(Exit::Daemon, "daemon_not_started", "this program cannot find itself").because(&e)
     })?;
-    let mut command = Command::new(this);
-    // Through ourselves: leaving the session needs a step between fork and exec.
-    command.args(["daemon", "run", "--detach"]).arg(&program).stdin(Stdio::null());
-    command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
     if let Some(home) = claviger_client::platform::home_override() {
         command.env("CLAVIGER_HOME", home);
     }
@@ -67,9 +63,9 @@ pub(crate) fn start(endpoint: &Endpoint) -> Result<(Manager, String), Failure> {
             // A daemon that cannot write cannot write its log either: say what keeps it from it.
             if !grown
                 && let Some(folder) = log.parent()
-                && let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+                && let Err(error) = platform::can_write(folder)
             {
-                failure.causes.push(format!("{}: {}", folder.display(), std::io::Error::from(error)));
+                failure.causes.push(format!("{}: {error}", folder.display()));
             }
             let next = match failure.code.as_str() {
                 "daemon_folders" => format!(
@@ -150,10 +146,11 @@ fn wait(
 /// # Errors
 /// [`Failure`] when there is none.
 pub(crate) fn find() -> Result<PathBuf, Failure> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM)));
+    let name = format!("{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&name)));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).filter(|p| p.is_absolute()).map(|folder| folder.join(PROGRAM));
-    beside.into_iter().chain(in_path).find(|program| is_program(program)).ok_or_else(|| {
+    let in_path = std::env::split_paths(&path).filter(|p| p.is_absolute()).map(|folder| folder.join(&name));
+    beside.into_iter().chain(in_path).find(|program| platform::is_program(program)).ok_or_else(|| {
         Failure::new(
             Exit::Daemon,
             "daemon_not_installed",
@@ -161,10 +158,6 @@ pub(crate) fn find() -> Result<PathBuf, Failure> {
         )
         .advice("Install Claviger's daemon, or put clavigerd into the same folder as claviger.")
     })
-}
-
-fn is_program(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 fn not_started(program: &Path) -> Failure {
@@ -176,42 +169,10 @@ fn not_started(program: &Path) -> Failure {
 /// # Errors
 /// [`Failure`] when it cannot be started; otherwise it does not return.
 pub(crate) fn become_daemon(program: &Path, arguments: &[OsString], detach: bool) -> Failure {
-    if detach {
-        // Fails only for the leader of a process group, which a spawned child is not.
-        let _ = rustix::process::setsid();
-    }
     let mut command = Command::new(program);
     if let Some(home) = claviger_client::platform::home_override() {
         command.env("CLAVIGER_HOME", home);
     }
-    let error = command.args(arguments).exec();
+    let error = platform::become_daemon(&mut command, arguments, detach);
     not_started(program).because(&error)
-}
-
-/// Whether systemd knows a unit of this user's daemon and there is a user manager to start it.
-#[must_use]
-pub(crate) fn unit_installed() -> bool {
-    has_user_manager() && systemctl(&["cat", UNIT]).is_ok()
-}
-
-/// Whether a systemd of this user runs.
-#[must_use]
-pub(crate) fn has_user_manager() -> bool {
-    let runtime = Path::new("/run/user").join(rustix::process::getuid().as_raw().to_string());
-    runtime.join("systemd/private").exists()
-}
-
-/// Runs `systemctl --user`; gives what it said when it failed.
-///
-/// # Errors
-/// What systemctl said.
-pub(crate) fn systemctl(arguments: &[&str]) -> Result<String, String> {
-    let done = Command::new("systemctl")
-        .arg("--user")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if done.status.success() { Ok(said(&done.stdout)) } else { Err(said(&done.stderr)) }
 }

@@ -7,6 +7,7 @@
 //! | `exit`, `failure` | exit codes, and errors with what to do next |
 //! | `output`, `text`, `progress`, `secret` | the terminal: words, colours, waiting, secrets |
 //! | `connect`, `launch`, `logs` | finding the daemon, starting it, its log |
+//! | `platform` | everything that differs between operating systems |
 //! | `vendors`, `choose` | profiles on disk, and what a person means by a product |
 
 mod args;
@@ -18,6 +19,7 @@ mod failure;
 mod launch;
 mod logs;
 mod output;
+mod platform;
 mod progress;
 mod secret;
 mod text;
@@ -37,6 +39,7 @@ use crate::output::Output;
 /// Runs one command and gives the exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    platform::prepare_console();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let json = arguments.iter().skip(1).take_while(|a| *a != "--").any(|a| a == "--json");
     let exit = match Cli::try_parse_from(arguments) {

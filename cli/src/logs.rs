@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use claviger_client::manager::{Endpoint, Scope};
 use claviger_protocol::layout;
 
-/// The log that a user's daemon writes; the system's daemon writes to the journal.
+use crate::platform;
+
+/// The log that the daemon writes itself; `None` where the service manager keeps it.
 #[must_use]
 pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
     let folder = match endpoint.scope() {
         Scope::Portable => layout::Home(&claviger_client::platform::home_override()?).log(),
-        Scope::User => {
-            let ours = directories::ProjectDirs::from("", "", "claviger")?;
-            ours.state_dir().unwrap_or(ours.data_local_dir()).join(layout::LOG)
-        }
-        Scope::System => return None,
+        Scope::User => platform::user_log_folder()?,
+        Scope::System => return platform::system_log(),
     };
     Some(folder.join(layout::LOG_FILE))
 }

@@ -6,10 +6,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
 
 use serde::Serialize;
 use serde_json::json;
+use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -84,8 +84,8 @@ impl Output {
     /// Columns of the terminal that standard output is; none where it is something else.
     #[must_use]
     pub(crate) fn columns(&self) -> Option<usize> {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+        let (Width(columns), _) = terminal_size_of(io::stdout())?;
+        Some(usize::from(columns)).filter(|columns| *columns > 0)
     }
 
     /// `text` with a look, where standard output has colours.
@@ -104,7 +104,7 @@ impl Output {
 
     /// A sentence or more for people, broken between words on a terminal.
     pub(crate) fn sentence(&mut self, sentence: impl AsRef<str>) {
-        let wrapped = text::wrap(sentence.as_ref(), width(io::stdout()));
+        let wrapped = text::wrap(sentence.as_ref(), width(terminal_size_of(io::stdout())));
         self.line(wrapped);
     }
 
@@ -180,7 +180,7 @@ impl Output {
         } else {
             ("", "", "")
         };
-        let width = width(io::stderr());
+        let width = width(terminal_size_of(io::stderr()));
         let message = text::wrap(&format!("Error: {}", text::sentence(&failure.message)), width);
         let mut text = format!("{bad}Error:{plain}{}\n", message.trim_start_matches("Error:"));
         for cause in &failure.causes {
@@ -208,9 +208,9 @@ impl Output {
 }
 
 /// How wide text may be on a terminal; unbounded elsewhere.
-fn width(stream: impl AsFd) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    Some(usize::from(size.ws_col).clamp(40, 100)).filter(|_| size.ws_col > 0)
+fn width(size: Option<(Width, Height)>) -> Option<usize> {
+    let (Width(columns), _) = size?;
+    Some(usize::from(columns).clamp(40, 100)).filter(|_| columns > 0)
 }
 
 /// The last gate before a terminal: no control passes but line ends and, with colours, our own looks.

@@ -1,11 +1,10 @@
 //! Asking for the unlock code: never shown, never in an argument or a file, wiped from memory.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io;
 
-use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use zeroize::Zeroizing;
+
+use crate::platform::{self, Terminal};
 
 /// A code has at most 64 letters; whoever pipes a file in by mistake is told so.
 const MAX: usize = 1024;
@@ -36,22 +35,7 @@ impl From<io::Error> for SecretError {
 /// # Errors
 /// [`SecretError`].
 pub(crate) fn from_stdin() -> Result<Zeroizing<String>, SecretError> {
-    // Not through the standard library's buffer, which nobody wipes.
-    let input = io::stdin();
-    read_line(&mut || read_byte(&input))
-}
-
-/// One byte; none at the end.
-fn read_byte(input: impl AsFd) -> io::Result<Option<u8>> {
-    let mut byte = [0];
-    loop {
-        match rustix::io::read(&input, &mut byte) {
-            Ok(1) => return Ok(Some(byte[0])),
-            Ok(_) => return Ok(None),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    read_line(&mut platform::stdin_byte)
 }
 
 /// Asks on the terminal without echo. Restores the terminal whatever happens, Ctrl-C included.
@@ -60,35 +44,15 @@ fn read_byte(input: impl AsFd) -> io::Result<Option<u8>> {
 /// [`SecretError`].
 pub(crate) fn ask(question: &str) -> Result<Zeroizing<String>, SecretError> {
     let mut terminal =
-        File::options().read(true).write(true).open("/dev/tty").map_err(|_| SecretError::NoTerminal)?;
-    let before = termios::tcgetattr(&terminal).map_err(io::Error::from)?;
-    let mut quiet = before.clone();
-    // Signals are off as well: Ctrl-C is read as a byte, so that nobody is left with a terminal that shows nothing.
-    quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-    quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-    let _restore = Restore { terminal: terminal.try_clone()?, before };
-    termios::tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(io::Error::from)?;
-    terminal.write_all(question.as_bytes())?;
-    let answer = read_line(&mut || read_byte(&terminal));
-    terminal.write_all(b"\n")?;
+        Terminal::open().map_err(|error| error.map_or(SecretError::NoTerminal, SecretError::Io))?;
+    terminal.write(question)?;
+    let answer = read_line(&mut || terminal.byte());
+    terminal.write("\n")?;
     answer
 }
 
-struct Restore {
-    terminal: File,
-    before: Termios,
-}
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        let _ = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
-    }
-}
-
 fn read_line(next: &mut dyn FnMut() -> io::Result<Option<u8>>) -> Result<Zeroizing<String>, SecretError> {
-    // A crash from here on leaves no image of this process on the disk.
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    platform::forbid_dumps();
     // Never grows, so no copy stays behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX));
     while let Some(byte) = next()? {

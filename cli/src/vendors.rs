@@ -52,7 +52,7 @@ pub(crate) fn known() -> Vec<Known> {
     let mut files: Vec<PathBuf> = Vec::new();
     for store in Places::of_process().stores {
         if store.scope == claviger_client::Scope::User && !portable {
-            let shipped = entries(Path::new(layout::linux::SHIPPED)).into_iter();
+            let shipped = entries(&crate::platform::shipped_profiles()).into_iter();
             files.extend(shipped.filter(|f| f.extension().is_some_and(|e| e == layout::PROFILE_ENDING)));
         }
         files.extend(entries(&store.path).into_iter().map(|vendor| vendor.join(layout::PROFILE)));

@@ -2,7 +2,11 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libclaviger.so.0");
+    match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
+        Ok("linux") => println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libclaviger.so.0"),
+        Ok("macos") => {
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libclaviger.0.dylib");
+        }
+        _ => {}
     }
 }

@@ -3,7 +3,6 @@
 
 use std::net::Shutdown;
 use std::ops::ControlFlow;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::library::LibraryShared;
 use crate::license::{License, ProductState};
 use crate::manager::{Endpoint, Manager, ManagerError};
+use crate::platform::Stream;
 use crate::usage::{UsageSink, Use};
 use crate::vendor::VendorShared;
 use crate::worker::Kind;
@@ -194,7 +194,7 @@ struct NewsState {
     listening: bool,
     closing: bool,
     ears: Vec<Weak<Ear>>,
-    socket: Option<UnixStream>,
+    socket: Option<Stream>,
 }
 
 impl News {
@@ -213,7 +213,7 @@ impl News {
     }
 
     /// Keeps what [`News::close`] shuts, unless it came first: then nothing would end the wait any more.
-    fn stop_by(&self, socket: UnixStream) -> bool {
+    fn stop_by(&self, socket: Stream) -> bool {
         let mut state = self.lock();
         if !state.closing {
             state.socket = Some(socket);
@@ -287,7 +287,7 @@ mod tests {
     fn a_socket_that_comes_after_closing_is_not_waited_on() {
         let news = News::default();
         news.lock().listening = true;
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = Stream::pair().unwrap();
         assert!(news.stop_by(ours.try_clone().unwrap()));
         news.close();
         assert_eq!(std::io::Read::read(&mut &theirs, &mut [0]).unwrap(), 0, "the wait is over");

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::platform;
+use crate::platform::{self, EventLog, Weight};
 
 /// The file is closed at this size; one closed file is kept.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -28,7 +28,7 @@ pub enum Format {
 }
 
 /// Starts logging. `CLAVIGER_LOG` sets what is logged, in the syntax of `tracing`; `info` by default.
-pub fn start(format: Format, folder: Option<&Path>) {
+pub fn start(format: Format, folder: Option<&Path>, events: Option<EventLog>) {
     let filter = || {
         let wanted = std::env::var("CLAVIGER_LOG").unwrap_or_default();
         let wanted = EnvFilter::try_new(if wanted.is_empty() { "info" } else { &wanted })
@@ -44,6 +44,11 @@ pub fn start(format: Format, folder: Option<&Path>) {
         }];
     if let Some(file) = folder.and_then(|folder| LogFile::open(folder).ok()) {
         let lines = tracing_subscriber::fmt::layer().with_writer(file).with_ansi(false);
+        layers.push(lines.with_filter(filter()).boxed());
+    }
+    if let Some(events) = events {
+        let lines =
+            tracing_subscriber::fmt::layer().with_writer(Events(events)).with_ansi(false).without_time();
         layers.push(lines.with_filter(filter()).boxed());
     }
     // A second subscriber (in tests) is no reason to stop.
@@ -95,5 +100,39 @@ impl<'a> MakeWriter<'a> for LogFile {
 
     fn make_writer(&'a self) -> Line<'a> {
         Line(self)
+    }
+}
+
+/// The system's log of events.
+struct Events(EventLog);
+
+/// One event on its way there.
+struct Event<'a>(&'a EventLog, Weight);
+
+impl Write for Event<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        (self.0)(self.1, String::from_utf8_lossy(line).trim_end());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Events {
+    type Writer = Event<'a>;
+
+    fn make_writer(&'a self) -> Event<'a> {
+        Event(&self.0, Weight::Information)
+    }
+
+    fn make_writer_for(&'a self, about: &tracing::Metadata<'_>) -> Event<'a> {
+        let weight = match *about.level() {
+            tracing::Level::ERROR => Weight::Error,
+            tracing::Level::WARN => Weight::Warning,
+            _ => Weight::Information,
+        };
+        Event(&self.0, weight)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use claviger_protocol::clock::SystemClock;
@@ -41,18 +41,24 @@ pub struct Options {
     pub format: Format,
 }
 
-/// Runs the daemon until it is told to end.
+/// Runs the daemon until it is told to end, under the system's service manager where that has started it.
 #[must_use]
 pub fn run(options: Options) -> ExitCode {
+    static OPTIONS: OnceLock<Options> = OnceLock::new();
+    let options = OPTIONS.get_or_init(|| options);
+    platform::supervised(options.mode, || OPTIONS.get().map_or(ExitCode::FAILURE, |options| begin(*options)))
+}
+
+fn begin(options: Options) -> ExitCode {
     let paths = match platform::paths(options.mode) {
         Ok(paths) => paths,
         Err(e) => {
-            logging::start(options.format, None);
+            logging::start(options.format, None, platform::event_log(options.mode));
             tracing::error!(error = %e, "the daemon cannot start");
             return ExitCode::from(exit::FOLDERS);
         }
     };
-    logging::start(options.format, paths.log.as_deref());
+    logging::start(options.format, paths.log.as_deref(), platform::event_log(options.mode));
     platform::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -57,6 +57,9 @@ pub struct CountingNote {
     pub until: Timestamp,
 }
 
+pub mod macos;
+pub mod windows;
+
 /// The fixed places of a Linux system.
 pub mod linux {
     /// The machine's folder; `certs` and `state` are in it.

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use claviger_protocol::clock::{Date, Timestamp};
 use claviger_protocol::keys::Sha256;
@@ -17,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::config::DataDir;
 use crate::keys::durable;
+use crate::platform;
 
 /// What every key begins with, so that secret scanners find one that was published by mistake.
 const PREFIX: &str = "clvadm_";
@@ -148,7 +148,7 @@ struct State {
     seen: Option<Stamp>,
 }
 
-type Stamp = (SystemTime, u64, u64);
+type Stamp = platform::Stamp;
 
 impl AdminKeys {
     /// Reads the keys of a data folder; no file means no keys.
@@ -212,12 +212,7 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    let about = std::fs::metadata(path).ok()?;
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&about);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Some((about.modified().ok()?, about.len(), inode))
+    std::fs::metadata(path).ok().map(|about| platform::stamp(&about))
 }
 
 /// Makes a key and gives its text, which is shown once and stored nowhere.

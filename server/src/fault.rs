@@ -29,7 +29,7 @@ pub fn point(name: &'static str) {
     let (point, nth) =
         wanted.split_once(':').map_or((wanted.as_str(), 1), |(p, n)| (p, n.parse().unwrap_or(1)));
     if point == name && HITS.fetch_add(1, Ordering::SeqCst) + 1 == nth {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        crate::platform::kill_self();
     }
 }
 

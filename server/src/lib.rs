@@ -29,6 +29,7 @@ pub mod licensing;
 pub mod lock;
 pub mod metrics;
 mod offline;
+mod platform;
 pub mod security_log;
 pub mod storage;
 pub mod telemetry;

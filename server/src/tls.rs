@@ -14,6 +14,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
+use crate::platform::Hangup;
+
 /// Why certificate and key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -47,24 +49,21 @@ pub enum TlsError {
 pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let reloader = Arc::new(Reloader::load(cert, key, Arc::new(SystemClock))?);
     let config = reloader.config()?;
-    #[cfg(unix)]
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(reload_on_sighup(Arc::clone(&reloader)));
     }
     Ok(TlsAcceptor::from(config))
 }
 
-#[cfg(unix)]
 async fn reload_on_sighup(reloader: Arc<Reloader>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut signals = match signal(SignalKind::hangup()) {
+    let mut signals = match Hangup::new() {
         Ok(signals) => signals,
         Err(error) => {
             tracing::warn!(%error, "SIGHUP cannot be heard; a renewed certificate needs a restart");
             return;
         }
     };
-    while signals.recv().await.is_some() {
+    while signals.heard().await {
         match reloader.reload() {
             Ok(()) => tracing::info!("the TLS certificate was read again"),
             Err(error) => tracing::error!(

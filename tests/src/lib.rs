@@ -4,6 +4,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`programs`] | where the programs under test are |
+//! | [`platform`] | whether they are this computer's own, or Windows programs under Wine |
 //! | [`process`] | starting, watching and ending them |
 //! | [`world`] | one vendor with its server, and the machines of its customers |
 //! | [`machine`] | one computer: its machine id, its daemon, its command line |
@@ -34,6 +35,7 @@ pub mod http;
 pub mod jalv;
 pub mod machine;
 pub mod netwatch;
+pub mod platform;
 pub mod process;
 pub mod programs;
 pub mod proxy;

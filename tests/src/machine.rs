@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::platform::{self, Prefix};
 use crate::process::{self, Done, Running};
 use crate::programs;
 use crate::varlink::Connection;
@@ -22,6 +23,11 @@ pub struct Machine {
     user: Option<u32>,
     /// The process whose network namespace its programs run in.
     pub network_of: Option<u32>,
+    /// Folders bound over others, so that programs find them at places that are fixed.
+    bound: Vec<(PathBuf, PathBuf)>,
+    /// Whether `CLAVIGER_HOME` is set.
+    portable: bool,
+    prefix: Option<Prefix>,
     /// Added to every command's environment.
     pub env: Vec<(String, String)>,
     /// The daemon, while it runs.
@@ -36,12 +42,16 @@ impl Machine {
         // A home is private, whatever umask the test was started with.
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
         let home = folder.join("h");
+        let prefix = platform::wine().then(Prefix::shared);
         Self {
             home,
             programs: None,
             machine_id: None,
             user: None,
             network_of: None,
+            bound: Vec::new(),
+            portable: true,
+            prefix,
             env: Vec::new(),
             daemon: None,
         }
@@ -60,6 +70,10 @@ impl Machine {
         let file = folder.join("machine-id");
         std::fs::write(&file, format!("{id}\n")).unwrap();
         machine.machine_id = Some(file);
+        if platform::wine() {
+            // Wine's server opens the files: it has to be in the namespace too, so it cannot be this computer's.
+            machine.prefix = Some(Prefix::copy());
+        }
         machine
     }
 
@@ -81,29 +95,98 @@ impl Machine {
         machine
     }
 
+    /// This computer with its fixed places: the user's home is one below `folder`, by a user database of its own.
+    #[must_use]
+    pub fn at_home(folder: &Path) -> Self {
+        let mut machine = Self::this(folder);
+        let (home, passwd) = (folder.join("home"), folder.join("passwd"));
+        std::fs::create_dir_all(&home).unwrap();
+        let user = rustix::process::getuid().as_raw();
+        std::fs::write(&passwd, format!("tester:x:{user}:{user}::{}:/bin/sh\n", home.display())).unwrap();
+        machine.bound.push((passwd, "/etc/passwd".into()));
+        let runtime = PathBuf::from(format!("/run/user/{user}"));
+        if runtime.is_dir() {
+            let own = folder.join("run");
+            std::fs::create_dir_all(&own).unwrap();
+            machine.bound.push((own, runtime));
+        }
+        machine.home = home;
+        machine.portable = false;
+        machine
+    }
+
+    /// The same computer and user for a program of the other kind: Windows' under Wine, in a prefix of its own.
+    #[must_use]
+    pub fn bridged(&self) -> Self {
+        Self {
+            home: self.home.clone(),
+            programs: None,
+            machine_id: self.machine_id.clone(),
+            user: self.user,
+            network_of: self.network_of,
+            bound: self.bound.clone(),
+            portable: self.portable,
+            prefix: Some(Prefix::copy()),
+            env: self.env.clone(),
+            daemon: None,
+        }
+    }
+
+    /// The same with this computer's own programs, whatever is under test.
+    #[must_use]
+    pub fn native(mut self) -> Self {
+        self.programs = platform::native("claviger").parent().map(Path::to_owned);
+        self.prefix = None;
+        self
+    }
+
+    /// The same with a prefix of its own.
+    #[must_use]
+    pub fn with_own_prefix(mut self) -> Self {
+        self.prefix = Some(Prefix::copy());
+        self.portable = false;
+        self
+    }
+
     /// A command on this computer, in an environment of its own.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let path =
             self.programs.as_ref().map_or_else(|| programs::path(program), |folder| folder.join(program));
+        self.start(&path)
+    }
+
+    /// The same for any program.
+    #[must_use]
+    pub fn start(&self, path: &Path) -> Command {
         let mut words: Vec<String> = Vec::new();
         if let Some(process) = self.network_of {
             words.extend(["nsenter".to_owned(), format!("--net=/proc/{process}/ns/net")]);
         }
-        if let Some(file) = &self.machine_id {
+        let machine_id = self.machine_id.iter().map(|file| (file.as_path(), Path::new("/etc/machine-id")));
+        let bound = self.bound.iter().map(|(from, to)| (from.as_path(), to.as_path()));
+        let binds: Vec<_> = machine_id.chain(bound).collect();
+        if !binds.is_empty() {
             words.push("unshare".to_owned());
             if !rustix::process::geteuid().is_root() {
                 words.push("--map-root-user".to_owned());
             }
             words.push("--mount".to_owned());
-            let bind = "mount --bind \"$0\" /etc/machine-id && exec \"$@\"";
-            words.extend(["sh".to_owned(), "-c".to_owned(), bind.to_owned(), file.display().to_string()]);
+            let bind = binds
+                .iter()
+                .map(|(from, to)| format!("mount --bind {} {} && ", from.display(), to.display()));
+            let script = bind.collect::<String>() + "exec \"$@\"";
+            words.extend(["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]);
         }
         if let Some(user) = self.user {
             words.extend(["setpriv", "--clear-groups"].map(str::to_owned));
             words.extend([format!("--reuid={user}"), format!("--regid={user}")]);
         }
-        words.push(path.display().to_string());
+        words.extend(if self.prefix.is_some() {
+            platform::words(path)
+        } else {
+            vec![path.display().to_string()]
+        });
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
@@ -111,9 +194,12 @@ impl Machine {
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
             .env("HOME", self.home.parent().unwrap())
-            .env("CLAVIGER_HOME", &self.home)
+            .envs(self.portable.then(|| ("CLAVIGER_HOME", platform::path(&self.home))))
             .envs(self.env.iter().cloned())
             .current_dir("/");
+        if let Some(prefix) = &self.prefix {
+            prefix.prepare(&mut command);
+        }
         command
     }
 
@@ -169,6 +255,11 @@ impl Machine {
 
     /// Ends a daemon that the command line has started because it found none.
     pub fn end_stray_daemon(&self) {
+        if platform::wine() {
+            // Its socket and its process number mean nothing out here.
+            let _stopped = self.claviger(&["daemon", "uninstall"]).ok();
+            return;
+        }
         let Ok(mut connection) = Connection::open(&self.socket()) else { return };
         let Ok(reply) = connection.call("GetStatus", &serde_json::json!({})) else { return };
         let pid = reply["parameters"]["status"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());

@@ -2,7 +2,6 @@
 //! cargo puts what the whole workspace builds.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// How to build what is missing.
 const HOW: &str = "cargo build -p claviger-server -p claviger-daemon -p claviger-cli \
@@ -12,7 +11,7 @@ const HOW: &str = "cargo build -p claviger-server -p claviger-daemon -p claviger
 #[must_use]
 pub fn path(name: &str) -> PathBuf {
     let folder = std::env::var_os("CLAVIGER_TEST_PROGRAMS").map_or_else(beside_us, PathBuf::from);
-    let path = folder.join(name);
+    let path = folder.join(crate::platform::file_name(name));
     assert!(
         path.is_file(),
         "{} is not there: build it with\n  {HOW}\nor run `cargo xtask test`",
@@ -31,7 +30,7 @@ fn beside_us() -> PathBuf {
 /// The named points at which a program built for tests can be killed.
 #[must_use]
 pub fn fault_points(name: &str) -> Vec<String> {
-    let done = Command::new(path(name)).arg("--list-fault-points").output().unwrap();
+    let done = crate::platform::command(&path(name)).arg("--list-fault-points").output().unwrap();
     let listed = String::from_utf8_lossy(&done.stdout);
     let points: Vec<String> =
         listed.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::http::Client;
 use crate::machine::Machine;
+use crate::platform;
 use crate::process::{self, Done, Running};
 use crate::programs;
 use crate::proxy::Proxy;
@@ -121,12 +122,8 @@ impl World {
     }
 
     fn server_command(&self) -> Command {
-        let mut command = Command::new(programs::path("claviger-server"));
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .current_dir(self.folder.path());
+        let mut command = platform::command(&programs::path("claviger-server"));
+        command.env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").current_dir(self.folder.path());
         command
     }
 

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::cross::{self, MACS, MSVC, Use, WINDOWS};
 use crate::shell::{self, Failure, Result};
 
 const PROGRAMS: &[&str] = &["claviger", "clavigerd", "claviger-server"];
@@ -28,9 +29,72 @@ pub(crate) fn build_capi(quiet: bool) -> Result<()> {
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    if let Some(unknown) = args.first() {
-        return Err(Failure::new(format!("`dist` does not know {unknown}; see cargo xtask --help")));
+    let mut target = None;
+    let mut install = false;
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--install" => install = true,
+            "--target" => target = words.next(),
+            unknown => {
+                return Err(Failure::new(format!("`dist` does not know {unknown}; see cargo xtask --help")));
+            }
+        }
     }
+    match target.map(String::as_str) {
+        None => here(),
+        Some(WINDOWS) => for_windows(install),
+        Some(other) => Err(Failure::new(format!("`dist` builds for {WINDOWS}, not for {other}"))),
+    }
+}
+
+/// Programs, DLL, import library, archives and header for Windows, in a folder of their own.
+fn for_windows(install: bool) -> Result<()> {
+    cross::ensure(Use::Build, install)?;
+    let mut build = cross::cargo(WINDOWS, "build")?;
+    build.args(["--release", "-p", "claviger-cli", "-p", "claviger-daemon", "-p", "claviger-server"]);
+    shell::run(&mut build)?;
+    let mut library = cross::cargo(WINDOWS, "build")?;
+    library.args(["--profile", "capi", "-p", "claviger-capi"]);
+    shell::run(&mut library)?;
+    let dist = shell::root().join("dist").join(WINDOWS);
+    if dist.exists() {
+        std::fs::remove_dir_all(&dist)?;
+    }
+    let built = cross::target_dir()?.join(WINDOWS);
+    for name in PROGRAMS {
+        let name = format!("{name}.exe");
+        copy(&built.join("release").join(&name), &dist.join("bin").join(&name))?;
+    }
+    copy(&built.join("capi/claviger.dll"), &dist.join("bin/claviger.dll"))?;
+    copy(&built.join("capi/libclaviger.dll.a"), &dist.join("lib/libclaviger.dll.a"))?;
+    copy(&built.join("capi/libclaviger.a"), &dist.join("lib").join(WINDOWS).join("libclaviger.a"))?;
+    for target in MSVC.into_iter().chain(MACS) {
+        match archive(target, install) {
+            Ok((built, name)) => copy(&built, &dist.join("lib").join(target).join(name))?,
+            Err(failure) => println!("  no archive for {target}: {failure}"),
+        }
+    }
+    let source = shell::root().join("client-lib/capi");
+    copy(&source.join("include/claviger.h"), &dist.join("include/claviger.h"))?;
+    for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        copy(&shell::root().join(name), &dist.join(name))?;
+    }
+    println!("\nEverything is in {}", dist.display());
+    Ok(())
+}
+
+/// The static library for a system that cannot be linked for here: an archive needs no linker.
+fn archive(target: &str, install: bool) -> Result<(PathBuf, &'static str)> {
+    let mut build = cross::cargo(target, "rustc")?;
+    build.args(["--profile", "capi", "-p", "claviger-capi", "--crate-type", "staticlib"]);
+    cross::with_zig(&mut build, target, install)?;
+    shell::run(&mut build)?;
+    let name = if target.contains("msvc") { "claviger.lib" } else { "libclaviger.a" };
+    Ok((cross::target_dir()?.join(target).join("capi").join(name), name))
+}
+
+fn here() -> Result<()> {
     let mut build = shell::cargo();
     build.args([
         "build",

@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod cross;
 mod demo;
 mod dist;
 mod outcome;
@@ -10,6 +11,7 @@ mod shell;
 mod test;
 mod tools;
 mod watchdog;
+mod wine;
 
 use std::process::ExitCode;
 
@@ -26,12 +28,16 @@ cargo xtask <command>
                      --slow      the long suites too (1,000 kill cycles and more)
                      --install   install what is missing (Debian; done without asking when run as root)
                      FILTER      only tests (or files in tests/tests) whose name contains this
-  check [--install]  formatting, clippy, licences and bans, documentation, generated files
+                     Windows programs are built with Debian's Rust and run under Wine by the same tests
+  check [--install] [--this-system]
+                     formatting, clippy, licences and bans, documentation, generated files; then the code for
+                     Windows and for Macs is type-checked and linted (not with --this-system)
   bench [--json] [FILTER]
                      build for release and print every figure beside its floor and its goal
   sdk [--dev] DIR    what a plug-in is built with: C library, C and C++ headers, CMake and pkg-config files, into DIR
                      --dev       unoptimised, for tests
-  dist               release programs, C library, header, man pages and completions into dist/
+  dist [--target x86_64-pc-windows-gnu] [--install]
+                     release programs, C library, header, man pages and completions into dist/
 ";
 
 fn main() -> ExitCode {

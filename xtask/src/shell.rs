@@ -46,7 +46,12 @@ pub(crate) fn root() -> PathBuf {
 
 /// The cargo that started us.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    named_cargo(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Another cargo.
+pub(crate) fn named_cargo(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(root());
     // What `cargo run` tells xtask about itself must not reach the packages built next.
     for (name, _) in std::env::vars_os() {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::cross::{self, Use};
 use crate::outcome::{self, Outcome};
 use crate::shell::{self, Failure, Result};
-use crate::tools;
+use crate::{tools, wine};
 
 /// What an end-to-end test file needs of the machine it runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,23 @@ enum Needs {
     Browser,
     /// Plug-in hosts, C++ and CMake.
     Hosts,
+    /// Windows programs and Wine to run them.
+    Wine,
 }
+
+/// Files that run a second time, with Windows programs under Wine.
+const UNDER_WINE: &[&str] = &[
+    "journey",
+    "seats",
+    "replace_machine",
+    "same_machine",
+    "kill9",
+    "restore",
+    "hostile_documents",
+    "disk",
+    "sent_log",
+    "windows",
+];
 
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
 const END_TO_END: &[(&str, Needs)] = &[
@@ -57,6 +74,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("system_mode", Needs::Root),
     ("tls", Needs::Nothing),
     ("varlink_python", Needs::Python),
+    ("windows", Needs::Wine),
 ];
 
 /// The demo must be through in this time, once it is built.
@@ -125,7 +143,53 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             lines.push(Line { suite: "demo".to_owned(), outcome: Ok(demo()?) });
         }
     }
+    if let Some(programs) = &programs {
+        under_wine(&options, programs, &mut lines)?;
+    }
     close(&lines, options.slow, begun.elapsed())
+}
+
+/// The same tests with Windows programs.
+fn under_wine(options: &Options, native: &Path, lines: &mut Vec<Line>) -> Result<()> {
+    let name = |file: &str| format!("Windows under Wine: {file}");
+    let wanted = |file: &&&str| options.filter.as_deref().is_none_or(|filter| file.contains(filter));
+    let files: Vec<&&str> = UNDER_WINE.iter().filter(wanted).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let reason = if options.core {
+        Some("not part of --core".to_owned())
+    } else if !shell::is_root() {
+        Some("needs root: sudo -E cargo xtask test".to_owned())
+    } else {
+        cross::ensure(Use::Run, options.install || shell::is_root()).err().map(|missing| missing.to_string())
+    };
+    if let Some(reason) = reason {
+        lines.push(Line { suite: name("everything"), outcome: Err(reason) });
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let computer = match wine::start() {
+        Ok(computer) => computer,
+        Err(failure) => {
+            let outcome = Outcome { failed: 1, failures: vec![failure.to_string()], ..Outcome::default() };
+            lines.push(Line { suite: name("building the programs"), outcome: Ok(outcome) });
+            return Ok(());
+        }
+    };
+    println!("  the programs for Windows were built in {:.0} s", begun.elapsed().as_secs_f64());
+    for file in files {
+        let mut tests = shell::cargo();
+        tests.args(["test", "-q", "-p", "claviger-tests", "--no-fail-fast", "--test", file]);
+        tests.args(["--", "--format", "pretty"]);
+        hermetic(&mut tests);
+        computer.tell(&mut tests, native);
+        if options.slow {
+            tests.env("CLAVIGER_TEST_SLOW", "1");
+        }
+        lines.push(Line { suite: name(file), outcome: Ok(outcome::cargo_test(&mut tests)?) });
+    }
+    Ok(())
 }
 
 /// The names in the table, after comparing them with the folder.
@@ -183,6 +247,8 @@ fn end_to_end(
     let mut run: Vec<&str> = Vec::new();
     for (name, needs) in files {
         let reason = match needs {
+            // Below.
+            Needs::Wine => continue,
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),

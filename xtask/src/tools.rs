@@ -74,7 +74,8 @@ pub(crate) fn ensure(full: bool, install: bool) -> Result<Tools> {
     Ok(Tools { python: if full { Some(python_with_varlink(install)?) } else { None } })
 }
 
-fn apt_install(packages: &[&str]) -> Result<()> {
+/// Installs packages on Debian.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     let sudo = !shell::is_root();
     let apt = |args: &[&str]| {
         let mut command = Command::new(if sudo { "sudo" } else { "apt-get" });

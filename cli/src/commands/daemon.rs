@@ -1,10 +1,8 @@
 //! `claviger daemon`: running, installing and watching this user's daemon.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command as Process;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
@@ -14,6 +12,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
+use crate::platform::{self, Installed, login};
 use crate::{connect, launch, logs, text};
 
 /// `claviger daemon …`
@@ -28,12 +27,12 @@ pub(crate) enum Command {
         #[arg(last = true)]
         options: Vec<OsString>,
     },
-    /// Have systemd run this user's daemon, from now on and at every login
+    /// Have the system run this user's daemon, from now on and at every login
     ///
     /// Not needed to activate: claviger starts the daemon when it wants something from it. With a system
     /// daemon, which packages install, there is nothing to do.
     Install,
-    /// Stop this user's daemon and take it out of systemd. Licenses stay
+    /// Stop this user's daemon and have it started no more at login. Licenses stay
     Uninstall,
     /// Say whether the daemon runs, and what it is about
     Status,
@@ -68,24 +67,6 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     }
 }
 
-/// The unit that packages ship, sandbox and all.
-const PACKAGED_UNIT: &str = include_str!("../../../packaging/systemd/user/clavigerd.service");
-const PACKAGED_PROGRAM: &str = "ExecStart=/usr/bin/clavigerd";
-
-/// The same unit for a program elsewhere.
-fn unit_text(program: &Path) -> String {
-    let quoted = program.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-    let body = PACKAGED_UNIT.find("[Unit]").map_or(PACKAGED_UNIT, |at| &PACKAGED_UNIT[at..]);
-    let body = body.replace(PACKAGED_PROGRAM, &format!("ExecStart=\"{quoted}\""));
-    format!("# Written by `claviger daemon install`, removed by `claviger daemon uninstall`.\n{body}")
-}
-
-/// Where a user's own units are.
-fn unit_file() -> Result<PathBuf, Failure> {
-    let folders = directories::BaseDirs::new().ok_or(ManagerError::NoPlace)?;
-    Ok(folders.config_dir().join("systemd/user").join(launch::UNIT))
-}
-
 fn system_serves_all() -> Failure {
     Failure::new(
         Exit::NotPermitted,
@@ -112,37 +93,45 @@ fn install(out: &mut Output) -> Result<Exit, Failure> {
         Scope::User => {}
     }
     let program = launch::find()?;
-    if !launch::has_user_manager() {
-        return Err(Failure::new(
-            Exit::Daemon,
-            "no_service_manager",
-            "no systemd of this user runs here, so there is nothing to install the daemon into",
-        )
-        .advice(format!(
+    if !login::available() {
+        return Err(Failure::new(Exit::Daemon, "no_service_manager", login::UNAVAILABLE).advice(format!(
             "It works without: claviger starts the daemon when it needs it. To have it run from login on, let your \
              session start\n    {}",
             text::shell(&program.display().to_string())
         )));
     }
-    let file = unit_file()?;
-    // A unit that a package brought along is only enabled.
-    let packaged = !file.exists() && launch::unit_installed();
-    if !packaged {
-        let written = file
-            .parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&file, unit_text(&program)));
-        written.map_err(|e| Failure::storage(format!("{} cannot be written", file.display()), &e))?;
-    }
-    systemctl(&["daemon-reload"])?;
-    stop_spawned(&endpoint)?;
-    systemctl(&["enable", "--now", launch::UNIT])?;
-    out.json(&json!({ "installed": true, "unit": launch::UNIT, "file": (!packaged).then_some(&file) }));
-    out.line("The daemon runs, and systemd starts it at every login.");
-    if !packaged {
-        out.fields(&[("Unit", file.display().to_string()), ("Program", program.display().to_string())]);
-    }
+    let Installed { name, file, by } =
+        login::install(&program, || stop_spawned(&endpoint).map(drop).map_err(Trouble::Other))
+            .map_err(Trouble::into_failure)?;
+    out.json(&json!({ "installed": true, "unit": name, "file": file }));
+    out.line(format!("The daemon runs, and {by} starts it at every login."));
+    let file = file.map_or(name, |file| file.display().to_string());
+    out.fields(&[("Written", file), ("Program", program.display().to_string())]);
     Ok(Exit::Done)
+}
+
+/// What may go wrong while the daemon is put into the system's hands.
+enum Trouble {
+    /// The system's words.
+    System(String),
+    /// Ours.
+    Other(Failure),
+}
+
+impl From<String> for Trouble {
+    fn from(said: String) -> Self {
+        Self::System(said)
+    }
+}
+
+impl Trouble {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::System(said) => Failure::new(Exit::Daemon, "service_manager", said)
+                .advice("See why with\n    claviger daemon logs"),
+            Self::Other(failure) => failure,
+        }
+    }
 }
 
 fn uninstall(out: &mut Output) -> Result<Exit, Failure> {
@@ -155,68 +144,43 @@ fn uninstall(out: &mut Output) -> Result<Exit, Failure> {
         )
         .advice("Remove it with the package manager that installed it."));
     }
-    let file = unit_file()?;
-    let mut removed = false;
-    if endpoint.scope() == Scope::User && launch::unit_installed() {
-        systemctl(&["disable", "--now", launch::UNIT])?;
-        if file.exists() {
-            std::fs::remove_file(&file)
-                .map_err(|e| Failure::storage(format!("{} cannot be removed", file.display()), &e))?;
-        }
-        systemctl(&["daemon-reload"])?;
-        removed = true;
-    }
+    let removed = match endpoint.scope() {
+        Scope::User => login::uninstall().map_err(|said| Trouble::System(said).into_failure())?,
+        Scope::Portable | Scope::System => None,
+    };
     let stopped = stop_spawned(&endpoint)?;
-    out.json(&json!({ "uninstalled": removed, "stopped": stopped || removed }));
+    out.json(&json!({ "uninstalled": removed.is_some(), "stopped": stopped || removed.is_some() }));
     out.line(match (removed, stopped) {
-        (true, _) => {
-            "The daemon is stopped, and systemd does not start it any more. Licenses stay as they are."
+        (Some(by), _) => {
+            format!("The daemon is stopped, and {by} does not start it any more. Licenses stay as they are.")
         }
-        (false, true) => "The daemon is stopped; it was not installed. Licenses stay as they are.",
-        (false, false) => "The daemon was neither installed nor running.",
+        (None, true) => "The daemon is stopped; it was not installed. Licenses stay as they are.".to_owned(),
+        (None, false) => "The daemon was neither installed nor running.".to_owned(),
     });
     Ok(Exit::Done)
 }
 
-fn systemctl(arguments: &[&str]) -> Result<(), Failure> {
-    launch::systemctl(arguments).map(drop).map_err(|said| {
-        let mut failure = Failure::new(
-            Exit::Daemon,
-            "systemctl",
-            format!("`systemctl --user {}` failed", arguments.join(" ")),
-        )
-        .advice("See why with\n    claviger daemon logs");
-        failure.causes.push(said);
-        failure
-    })
-}
-
-/// Ends a daemon of this user that was started outside systemd, and waits until it has finished its work.
+/// Ends a daemon of this user that was not started by a service manager, and waits until it has finished its work.
 fn stop_spawned(endpoint: &Endpoint) -> Result<bool, Failure> {
     let manager = match Manager::connect(endpoint) {
         Ok(manager) => manager,
         Err(ManagerError::NotRunning { .. }) => return Ok(false),
         Err(other) => return Err(other.into()),
     };
-    let own = rustix::process::geteuid().as_raw();
-    let pid = manager.peer_pid().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
-    let Some(pid) = pid.filter(|_| manager.peer_uid() == own) else { return Ok(false) };
+    let pid = manager.peer_pid().filter(|_| manager.peer_is_us());
+    let Some(pid) = pid else { return Ok(false) };
     drop(manager);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(|error| {
+    let ended = platform::end_process(pid, Duration::from_secs(30)).map_err(|error| {
         Failure::new(Exit::Daemon, "daemon_not_stopped", "the running daemon cannot be stopped")
-            .because(&std::io::Error::from(error))
+            .because(&error)
     })?;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while rustix::process::test_kill_process(pid).is_ok() {
-        if Instant::now() >= deadline {
-            return Err(Failure::new(
-                Exit::Daemon,
-                "daemon_not_stopped",
-                "the running daemon did not end within 30 seconds",
-            )
-            .advice("Look at `claviger daemon logs`."));
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
+    if !ended {
+        return Err(Failure::new(
+            Exit::Daemon,
+            "daemon_not_stopped",
+            "the running daemon did not end within 30 seconds",
+        )
+        .advice("Look at `claviger daemon logs`."));
     }
     Ok(true)
 }
@@ -272,28 +236,21 @@ fn show_logs(lines: usize, follow: bool, out: &mut Output) -> Result<Exit, Failu
     let endpoint = Endpoint::find()?;
     let count = lines.to_string();
     let system = endpoint.scope() == Scope::System;
-    if system || (endpoint.scope() == Scope::User && launch::unit_installed()) {
-        let mut journal = Process::new("journalctl");
-        if !system {
-            journal.arg("--user");
-        }
-        journal.args(["--unit", launch::UNIT, "--lines", &count]);
+    if endpoint.scope() != Scope::Portable {
         if out.is_json() {
-            let done = journal.args(["--output", "cat", "--no-pager"]).output();
-            let done = done.map_err(|e| no_log("journalctl cannot be run").because(&e))?;
-            let text = String::from_utf8_lossy(&done.stdout).into_owned();
-            out.json(&json!({ "file": null, "lines": text.lines().collect::<Vec<_>>() }));
-            return Ok(Exit::Done);
+            if let Some(lines) = login::log(system, &count) {
+                let lines =
+                    lines.map_err(|e| no_log("the service manager's log cannot be read").because(&e))?;
+                out.json(&json!({ "file": null, "lines": lines }));
+                return Ok(Exit::Done);
+            }
+        } else if let Some(error) = login::show_log(system, &count, follow) {
+            return Err(no_log("the service manager's log cannot be shown").because(&error));
         }
-        if follow {
-            journal.arg("--follow");
-        }
-        return Err(no_log("journalctl cannot be run").because(&journal.exec()));
     }
     let file = logs::file(&endpoint).ok_or(ManagerError::NoPlace)?;
     if follow && !out.is_json() && file.exists() {
-        let error = Process::new("tail").args(["-n", &count, "-F"]).arg(&file).exec();
-        return Err(no_log("tail cannot be run").because(&error));
+        return Err(no_log("the log cannot be followed").because(&platform::follow(&file, &count)));
     }
     let found = match logs::last_lines(&file, lines) {
         Ok(found) => found,
@@ -313,16 +270,4 @@ fn show_logs(lines: usize, follow: bool, out: &mut Output) -> Result<Exit, Failu
 
 fn no_log(what: &str) -> Failure {
     Failure::new(Exit::Daemon, "no_log", what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unit_names_the_program_and_keeps_its_sandbox() {
-        let unit = unit_text(Path::new("/opt/100% \"audio\"/clavigerd"));
-        assert!(unit.contains("\nExecStart=\"/opt/100%% \\\"audio\\\"/clavigerd\"\n"), "{unit}");
-        assert!(unit.contains("\nNoNewPrivileges=yes\n") && !unit.contains("/usr/bin/"), "{unit}");
-    }
 }

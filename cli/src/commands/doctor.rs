@@ -5,22 +5,20 @@ use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
 use claviger_client::platform::Places;
 use claviger_protocol::clock::{Clock, DAY, SystemClock};
 use claviger_protocol::documents::{ActivationCertificate, Document, Keyset, VendorProfile};
-use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{Finding, Level};
 use claviger_protocol::layout::{self, ClockFile, FileKind};
 use serde_json::json;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::launch;
 use crate::output::{Look, Output};
+use crate::platform;
 use crate::progress::Progress;
 use crate::text::{self, clean};
 use crate::vendors::{self, entries};
 
-const POLICY: &str = layout::linux::POLICY;
 /// No computer that runs this program has an earlier clock that is right: 2026-01-01.
 const EARLIEST: i64 = 1_767_225_600;
 
@@ -122,7 +120,7 @@ fn daemon(findings: &mut Vec<Finding>) -> Vec<Finding> {
                 "daemon",
                 Level::Error,
                 "this computer's daemon is not running".to_owned(),
-                Some("An administrator starts it with: systemctl start clavigerd"),
+                Some(&format!("An administrator starts it with: {}", platform::START_SYSTEM_DAEMON)),
             ));
             Vec::new()
         }
@@ -151,7 +149,6 @@ fn daemon(findings: &mut Vec<Finding>) -> Vec<Finding> {
 }
 
 fn stores(findings: &mut Vec<Finding>) {
-    let own = rustix::process::geteuid().as_raw();
     for store in Places::of_process().stores {
         let shown = store.path.display();
         let metadata = match std::fs::metadata(&store.path) {
@@ -166,7 +163,8 @@ fn stores(findings: &mut Vec<Finding>) {
             findings.push(unreadable(&store.path, &error));
             continue;
         }
-        if metadata.uid() == own && rustix::fs::access(&store.path, rustix::fs::Access::WRITE_OK).is_err() {
+        let rights = platform::store_rights(&store.path, &metadata);
+        if rights.locked_out {
             findings.push(found(
                 "store",
                 Level::Error,
@@ -174,12 +172,12 @@ fn stores(findings: &mut Vec<Finding>) {
                 Some("What is licensed stays so, but nothing can be activated or given up: make the folder writable."),
             ));
         }
-        if metadata.mode() & 0o022 != 0 {
+        if rights.open_to_others {
             findings.push(found(
                 "store",
                 Level::Warning,
                 format!("the folder of activations {shown} can be written by others"),
-                Some("Take that right away: chmod go-w on the folder."),
+                Some(platform::PRIVATE_ADVICE),
             ));
         }
         certificates(&store.path, findings);
@@ -252,11 +250,7 @@ fn certificates(store: &Path, findings: &mut Vec<Finding>) {
 }
 
 fn machine_id(findings: &mut Vec<Finding>) {
-    let files = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
-    let found_one = files.iter().any(|file| {
-        vendors::read_text(Path::new(file), MachineId::MAX_OS_ID_LEN)
-            .is_ok_and(|text| MachineId::usable_os_id(&text).is_some())
-    });
+    let found_one = claviger_client::platform::has_machine_id();
     findings.push(if found_one {
         ok("machine_id", "the operating system's machine id can be read")
     } else {
@@ -264,7 +258,7 @@ fn machine_id(findings: &mut Vec<Finding>) {
             "machine_id",
             Level::Error,
             "the operating system has no machine id, without which nothing can be activated".to_owned(),
-            Some("An administrator makes one with: systemd-machine-id-setup"),
+            Some(platform::MACHINE_ID_ADVICE),
         )
     });
 }
@@ -298,35 +292,32 @@ fn clock(findings: &mut Vec<Finding>) {
 }
 
 fn policy(findings: &mut Vec<Finding>) {
-    let file = Path::new(POLICY);
+    let file = platform::policy_file();
+    let shown = file.display();
     let off = "network and telemetry stay off, checking licenses goes on";
-    let finding = match std::fs::symlink_metadata(file) {
+    let finding = match std::fs::symlink_metadata(&file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             ok("policy", "the administrator has set none")
         }
         Err(error) => found(
             "policy",
             Level::Error,
-            format!("the administrator's policy {POLICY} cannot be read ({error}): {off}"),
-            Some("An administrator makes it readable: chmod 644 and chown root, its folder 755."),
+            format!("the administrator's policy {shown} cannot be read ({error}): {off}"),
+            Some(platform::POLICY_ADVICE),
         ),
-        Ok(found_file)
-            if !found_file.is_file() || found_file.uid() != 0 || found_file.mode() & 0o022 != 0 =>
-        {
-            found(
-                "policy",
-                Level::Error,
-                format!("the administrator's policy {POLICY} is not a file that only root can write: {off}"),
-                Some("An administrator mends it: chown root and chmod 644."),
-            )
-        }
-        Ok(_) => match std::fs::File::open(file) {
-            Ok(_) => ok("policy", format!("the administrator's policy {POLICY} is in force")),
+        Ok(found_file) if !platform::policy_is_safe(&found_file) => found(
+            "policy",
+            Level::Error,
+            format!("the administrator's policy {shown} is not a file that only root can write: {off}"),
+            Some(platform::POLICY_ADVICE),
+        ),
+        Ok(_) => match std::fs::File::open(&file) {
+            Ok(_) => ok("policy", format!("the administrator's policy {shown} is in force")),
             Err(error) => found(
                 "policy",
                 Level::Error,
-                format!("the administrator's policy {POLICY} cannot be read ({error}): {off}"),
-                Some("An administrator makes it readable: chmod 644."),
+                format!("the administrator's policy {shown} cannot be read ({error}): {off}"),
+                Some(platform::POLICY_ADVICE),
             ),
         },
     };

@@ -168,9 +168,7 @@ fn export(file: Option<&std::path::Path>, out: &mut Output) -> Result<Exit, Fail
 fn write_private(file: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::File::options();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(file)?;
+    let mut file = crate::platform::private(&mut options).open(file)?;
     file.write_all(text)?;
     file.sync_all()
 }

@@ -7,7 +7,7 @@
 mod gate;
 mod license;
 mod news;
-mod unload;
+mod platform;
 mod vendor;
 
 pub use license::*;

@@ -12,7 +12,9 @@ use crate::platform::Places;
 /// The store of the user who talks to this daemon.
 pub(super) fn store(endpoint: &Endpoint) -> Option<PathBuf> {
     match endpoint.scope() {
-        Scope::Portable => Some(endpoint.path().parent()?.parent()?.join(layout::CERTS)),
+        Scope::Portable => crate::platform::home_override()
+            .map(|home| layout::Home(&home).certs())
+            .or_else(|| Some(endpoint.path().parent()?.parent()?.join(layout::CERTS))),
         Scope::System | Scope::User => {
             let places = Places::of_process().stores.into_iter();
             places.filter(|place| place.scope == crate::Scope::User).map(|place| place.path).next()

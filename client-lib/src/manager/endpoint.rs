@@ -2,20 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use claviger_protocol::layout;
-
 use super::ManagerError;
 use crate::platform::{self, Places};
 
-/// The system daemon's folder; systemd makes it, owned by the daemon's user.
-pub(super) const SYSTEM_RUN: &str = layout::linux::RUN;
-/// What `systemctl enable` makes for the units that packages install.
-const ENABLED: [&str; 2] = [
-    "/etc/systemd/system/sockets.target.wants/clavigerd.socket",
-    "/etc/systemd/system/multi-user.target.wants/clavigerd.service",
-];
-
-/// The daemon's socket.
+/// The daemon's socket; on Windows its pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     path: PathBuf,
@@ -49,24 +39,22 @@ impl Endpoint {
         Self::user()
     }
 
-    /// Whether this machine has a system daemon: its folder is there, or systemd is told to start it. Then nobody
-    /// starts a daemon of a user.
+    /// Whether this machine has a system daemon, running or not. Then nobody starts a daemon of a user.
     #[must_use]
     pub fn system_installed() -> bool {
-        Path::new(SYSTEM_RUN).is_dir()
-            || ENABLED.iter().any(|link| Path::new(link).symlink_metadata().is_ok())
+        platform::system_daemon_installed()
     }
 
     /// The daemon under the folder that `CLAVIGER_HOME` names.
     #[must_use]
     pub fn portable(home: &Path) -> Self {
-        Self { path: layout::Home(home).socket(), scope: Scope::Portable }
+        Self { path: platform::socket_below(home), scope: Scope::Portable }
     }
 
     /// The whole machine's daemon.
     #[must_use]
     pub fn system() -> Self {
-        Self { path: Path::new(SYSTEM_RUN).join(layout::SOCKET), scope: Scope::System }
+        Self { path: platform::system_socket(), scope: Scope::System }
     }
 
     /// The daemon behind a socket of [`Places`].

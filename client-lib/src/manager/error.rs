@@ -26,12 +26,12 @@ pub enum ManagerError {
         source: io::Error,
     },
     /// Another user's process listens there.
-    #[error("the process behind {path} belongs to the user number {uid}, who may not be this user's daemon", path = .path.display())]
+    #[error("the process behind {path} belongs to the user {user}, who may not be this user's daemon", path = .path.display())]
     Stranger {
         /// The socket.
         path: PathBuf,
-        /// Who listens.
-        uid: u32,
+        /// Who listens: a number on Unix systems, a security identifier on Windows.
+        user: String,
     },
     /// There is no place for a socket: the user has no home.
     #[error("the folder of the daemon's socket cannot be found: this user has no home folder")]

@@ -1,7 +1,6 @@
 //! Varlink frames over a blocking stream: one JSON object ended by NUL, bounded in size and time on the way in and out.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use claviger_protocol::ipc::{CallError, MAX_CALL_FRAME, MAX_REPLY_FRAME, Method};
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::ManagerError;
+use crate::platform::Stream;
 
 /// Most bytes asked from the socket at once.
 const CHUNK: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub(super) enum Wants {
 
 /// Writes one call. The bytes are wiped afterwards: they may hold an unlock code.
 pub(super) fn send(
-    mut stream: &UnixStream,
+    mut stream: &Stream,
     method: &Method,
     wants: Wants,
     patience: Duration,
@@ -114,7 +114,7 @@ impl Reader {
     /// The next reply, which must be complete within `patience`.
     pub(super) fn reply<R: DeserializeOwned>(
         &mut self,
-        stream: &UnixStream,
+        stream: &Stream,
         patience: Duration,
     ) -> Result<Reply<R>, ManagerError> {
         let frame = self.frame(stream, patience)?;
@@ -132,7 +132,7 @@ impl Reader {
         }
     }
 
-    fn frame(&mut self, mut stream: &UnixStream, patience: Duration) -> Result<Vec<u8>, ManagerError> {
+    fn frame(&mut self, mut stream: &Stream, patience: Duration) -> Result<Vec<u8>, ManagerError> {
         let deadline = Instant::now().checked_add(patience);
         let timeout = || ManagerError::Timeout(patience.as_secs());
         let mut searched = 0;
@@ -181,8 +181,8 @@ mod tests {
     use super::*;
     use claviger_protocol::ipc::{Empty, GetStatusReply};
 
-    fn answered(bytes: &'static [u8]) -> (Reader, UnixStream) {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
+    fn answered(bytes: &'static [u8]) -> (Reader, Stream) {
+        let (ours, mut theirs) = Stream::pair().unwrap();
         std::thread::spawn(move || theirs.write_all(bytes));
         (Reader::default(), ours)
     }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_silent_or_dribbling_daemon_is_left_in_time() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (ours, mut theirs) = Stream::pair().unwrap();
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let dribble = std::thread::spawn(move || {
             while stopped.recv_timeout(Duration::from_millis(5)).is_err() {
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_endless_reply_ends_at_the_bound() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (ours, mut theirs) = Stream::pair().unwrap();
         std::thread::spawn(move || while theirs.write_all(&[b' '; CHUNK]).is_ok() {});
         let error = Reader::default().reply::<Empty>(&ours, Duration::from_secs(60)).err().unwrap();
         assert!(matches!(error, ManagerError::ReplyTooLarge { .. }), "{error}");
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_call_too_large_is_not_sent() {
-        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (ours, _theirs) = Stream::pair().unwrap();
         let profile = "x".repeat(MAX_CALL_FRAME);
         let error = send(&ours, &Method::AddVendor { profile }, Wants::Reply, SECOND).err().unwrap();
         assert!(matches!(error, ManagerError::CallTooLarge { .. }), "{error}");

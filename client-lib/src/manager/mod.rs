@@ -15,10 +15,10 @@ mod error;
 mod frame;
 mod offline;
 mod privacy;
-mod socket;
 
+use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
-use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use claviger_protocol::daw::Daw;
@@ -35,18 +35,35 @@ use frame::Wants;
 pub use endpoint::{Endpoint, Scope};
 pub use error::ManagerError;
 
+use crate::platform::{self, Peer, Stream};
+
 /// How long the daemon may take for what it knows by itself.
 const LOCAL: Duration = Duration::from_secs(20);
+/// How long a daemon may let a caller wait at the door.
+const DOOR: Duration = Duration::from_secs(5);
 /// How long the daemon may be silent while it talks to a vendor's server. It has shorter bounds of its own; this one
 /// is for a daemon that hangs.
 const REMOTE: Duration = Duration::from_secs(180);
 
+/// Why nobody opened.
+fn refused(path: &Path, source: io::Error) -> ManagerError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
+            ManagerError::NotRunning { path, source }
+        }
+        ErrorKind::PermissionDenied => ManagerError::Denied { path, source },
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => ManagerError::Timeout(DOOR.as_secs()),
+        _ => ManagerError::Io(source),
+    }
+}
+
 /// A connection to the daemon. Calls are answered one after the other.
 #[derive(Debug)]
 pub struct Manager {
-    stream: UnixStream,
+    stream: Stream,
     reader: frame::Reader,
-    peer: socket::Peer,
+    peer: Peer,
     endpoint: Endpoint,
 }
 
@@ -56,12 +73,17 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::NotRunning`] when nobody listens, [`ManagerError::Stranger`] when it is someone else.
     pub fn connect(endpoint: &Endpoint) -> Result<Self, ManagerError> {
-        let (stream, peer) = socket::connect(endpoint)?;
+        let path = endpoint.path();
+        let (stream, peer) = platform::connect(path, DOOR, endpoint.scope() == Scope::System)
+            .map_err(|source| refused(path, source))?;
+        if !peer.trusted {
+            return Err(ManagerError::Stranger { path: path.to_owned(), user: peer.user });
+        }
         Ok(Self { stream, reader: frame::Reader::default(), peer, endpoint: endpoint.clone() })
     }
 
     /// A second handle of the socket: shutting it down ends a call that waits.
-    pub(crate) fn stopper(&self) -> std::io::Result<UnixStream> {
+    pub(crate) fn stopper(&self) -> std::io::Result<Stream> {
         self.stream.try_clone()
     }
 
@@ -71,10 +93,10 @@ impl Manager {
         self.peer.pid
     }
 
-    /// The user who runs the daemon.
+    /// Whether the daemon runs as the user of this program.
     #[must_use]
-    pub fn peer_uid(&self) -> u32 {
-        self.peer.uid
+    pub fn peer_is_us(&self) -> bool {
+        self.peer.ours
     }
 
     /// What the daemon says about itself.

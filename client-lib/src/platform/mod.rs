@@ -1,19 +1,42 @@
 //! Everything that differs between operating systems, behind one facade. A system is one sibling folder here.
 //!
 //! The facade: where things are ([`Places`]), the operating system's own machine id, reading files without ever
-//! waiting on what is not a file, and telling a local disk from one that may hang.
+//! waiting on what is not a file, telling a local disk from one that may hang, threads that a host does not notice, and
+//! the local socket with the identity of who listens.
 
 use std::path::PathBuf;
 
 use claviger_protocol::layout::Home;
 
 #[cfg(target_os = "linux")]
-mod linux;
-#[cfg(target_os = "linux")]
-pub(crate) use linux::{
-    FileIdentity, Folder, Thread, locality, os_machine_id, peer_of, process_chain, read, read_with_identity,
-    sandboxed,
+#[path = "linux/mod.rs"]
+mod system;
+#[cfg(target_os = "macos")]
+#[path = "macos/mod.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "windows/mod.rs"]
+mod system;
+#[cfg(unix)]
+mod unix;
+
+pub(crate) use system::{
+    FileIdentity, Folder, Stream, Thread, connect, locality, os_machine_id, process_chain, read,
+    read_with_identity, sandboxed, socket_below, system_daemon_installed, system_socket,
 };
+
+/// Who listens at the other end of the local socket, by the kernel's word.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The user: a number on Unix systems, a security identifier on Windows.
+    pub(crate) user: String,
+    /// `None` when it lives in another PID namespace (a container, Flatpak), where it has no number here.
+    pub(crate) pid: Option<u32>,
+    /// It is the user of this process.
+    pub(crate) ours: bool,
+    /// It may be this user's daemon: the user himself, the administrator, or the system daemon's own user.
+    pub(crate) trusted: bool,
+}
 
 /// Where a process of this user finds the stores and the daemons, in the order in which they are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +65,7 @@ impl Places {
     pub fn of_process() -> Self {
         match home_override() {
             Some(home) => Self::below(&home),
-            None => linux::fixed_places(),
+            None => system::fixed_places(),
         }
     }
 
@@ -51,9 +74,15 @@ impl Places {
     pub fn below(home: &std::path::Path) -> Self {
         Self {
             stores: vec![StorePlace { path: Home(home).certs(), scope: crate::Scope::User, landmark: None }],
-            sockets: vec![Home(home).socket()],
+            sockets: vec![socket_below(home)],
         }
     }
+}
+
+/// Whether the operating system tells a machine id that means anything.
+#[must_use]
+pub fn has_machine_id() -> bool {
+    os_machine_id().is_some()
 }
 
 /// `CLAVIGER_HOME` as it stood when it was first asked for, made absolute; `None` in set-uid programs. Read once: other
@@ -62,11 +91,11 @@ impl Places {
 pub fn home_override() -> Option<PathBuf> {
     static HOME: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
     HOME.get_or_init(|| {
-        if linux::is_set_uid() {
+        if system::is_set_uid() {
             return None;
         }
         let home = std::env::var_os("CLAVIGER_HOME").filter(|home| !home.is_empty())?;
-        std::path::absolute(home).ok()
+        system::absolute(&PathBuf::from(home))
     })
     .clone()
 }

@@ -159,7 +159,7 @@ impl Engine {
                     kept_as = %place.display(),
                     "the state folder came from another machine: it was moved aside, and this machine starts its own"
                 );
-                platform::Lock::take(&paths.state)?
+                lock.renew(&paths.state)?
             }
         };
         let policy = Policy::load(&paths.policy);

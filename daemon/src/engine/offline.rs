@@ -332,8 +332,10 @@ impl Engine {
             return Ok(None);
         }
         for vendor in self.known_vendors() {
-            let memories =
-                self.state.outbox(vendor.id()).and_then(|waiting| Ok((waiting, self.state.ended(vendor.id())?)));
+            let memories = self
+                .state
+                .outbox(vendor.id())
+                .and_then(|waiting| Ok((waiting, self.state.ended(vendor.id())?)));
             // What is meant may be another vendor's.
             let Ok((waiting, memories)) = memories else { continue };
             for ended in memories {

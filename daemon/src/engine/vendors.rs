@@ -221,8 +221,7 @@ impl Engine {
             }
         }
         let before = self.state.profile(&id)?;
-        let written =
-            self.state.write_profile(&id, text).and_then(|()| self.store.write_profile(&id, text));
+        let written = self.state.write_profile(&id, text).and_then(|()| self.store.write_profile(&id, text));
         if let Err(e) = written {
             // Known in neither place or in both: half an addition would come to life at the next start.
             if let Err(e) = self.state.restore_profile(&id, before.as_deref()) {

@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use claviger_protocol::ipc::{
     ActivateReply, CallError, ClearSentReply, ConsentReply, DoctorReply, Empty, GetStatusReply,
-    ImportOfflineReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME,
-    Method, Mode, OfflineCodeReply, RenameMachineReply, ShowMachineReply,
+    ImportOfflineReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME, Method, Mode,
+    OfflineCodeReply, RenameMachineReply, ShowMachineReply,
 };
 use serde::Serialize;
-use tokio::io::Interest;
 use tokio::sync::mpsc;
 use zlink::Reply;
 
@@ -18,7 +17,7 @@ use super::frame::{Local, write_all};
 use super::registry::{Doing, Seat};
 use crate::consent::Subject;
 use crate::engine::Engine;
-use crate::platform::{Connection, Peer};
+use crate::platform::{Connection, Peer, hung_up};
 
 /// A connected client.
 pub(super) struct Session {
@@ -47,14 +46,14 @@ impl Session {
     /// Serves the client until it goes away or breaks the rules.
     pub(super) async fn run(&mut self) {
         if self.engine.mode() == Mode::User && !self.peer.is_owner() {
-            tracing::warn!(uid = self.peer.uid, "another user was turned away");
+            tracing::warn!(user = ?self.peer.user, "another user was turned away");
             let _ = self.write(&ServiceError::PermissionDenied {}).await;
             return;
         }
         loop {
             self.seat.doing(Doing::Waiting);
             let (wish, parsed) = match self.calls.receive_call::<RawCall>().await {
-                Ok((call, _fds)) => {
+                Ok(call) => {
                     let wish = Wish { more: call.more(), oneway: call.oneway() };
                     (wish, parse(call.method()))
                 }
@@ -279,8 +278,8 @@ impl Session {
                         changed.map_err(io::Error::other)?;
                         break;
                     }
-                    ready = self.connection.ready(Interest::READABLE), if watch_peer => {
-                        if ready?.is_read_closed() {
+                    gone = hung_up(&self.connection), if watch_peer => {
+                        if gone? {
                             return Err(io::ErrorKind::ConnectionReset.into());
                         }
                         // The client says something while it listens: it is heard when the monitor ends.

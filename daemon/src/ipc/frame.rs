@@ -1,12 +1,10 @@
 //! Frames on a local socket: bounded while they are read, whole while they are written.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use claviger_protocol::ipc::MAX_CALL_FRAME;
 use zeroize::{Zeroize as _, Zeroizing};
-use zlink::connection::PassedCredentials;
 use zlink::connection::socket;
 
 use super::registry::Seat;
@@ -75,7 +73,7 @@ impl socket::ReadHalf for Bounded {
             buf.zeroize();
         }
         if self.taken == self.ahead.len() {
-            self.fill().await?;
+            self.fill().await.map_err(|_| zlink::Error::SocketRead)?;
         }
         let rest = &self.ahead[self.taken..];
         let count = rest.len().min(buf.len());
@@ -125,13 +123,8 @@ impl Bounded {
 }
 
 impl socket::WriteHalf for Writing {
-    async fn write(
-        &mut self,
-        buf: &[u8],
-        _fds: &[impl AsFd],
-        _credentials: Option<&PassedCredentials>,
-    ) -> zlink::Result<()> {
-        write_all(&self.0, buf).await.map_err(Into::into)
+    async fn write(&mut self, buf: &[u8]) -> zlink::Result<()> {
+        write_all(&self.0, buf).await.map_err(|_| zlink::Error::SocketWrite)
     }
 }
 

@@ -9,6 +9,8 @@ use std::rc::{Rc, Weak};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::platform::UserId;
+
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
@@ -40,7 +42,7 @@ pub(super) enum Doing {
 }
 
 struct Entry {
-    uid: u32,
+    user: UserId,
     doing: Doing,
     since: u64,
     large: bool,
@@ -73,21 +75,21 @@ impl Registry {
     /// Makes room and serves a new connection in a task of its own.
     pub(super) fn admit<F: Future<Output = ()> + 'static>(
         self: &Rc<Self>,
-        uid: u32,
+        user: UserId,
         serve: impl FnOnce(Seat) -> F,
     ) {
         let (of_user, total) = {
             let entries = self.entries.borrow();
-            (entries.values().filter(|e| e.uid == uid).count(), entries.len())
+            (entries.values().filter(|e| e.user == user).count(), entries.len())
         };
         if of_user >= self.caps.per_user {
-            self.evict(|e| e.uid == uid);
+            self.evict(|e| e.user == user);
         } else if total >= self.caps.total {
             let busiest = self.busiest();
-            self.evict(|e| Some(e.uid) == busiest);
+            self.evict(|e| Some(&e.user) == busiest.as_ref());
         }
         let id = self.tick();
-        let entry = Entry { uid, doing: Doing::Waiting, since: id, large: false, task: None };
+        let entry = Entry { user, doing: Doing::Waiting, since: id, large: false, task: None };
         self.entries.borrow_mut().insert(id, entry);
         let seat = Seat { registry: Rc::downgrade(self), id };
         let task = tokio::task::spawn_local(serve(seat)).abort_handle();
@@ -96,12 +98,12 @@ impl Registry {
         }
     }
 
-    fn busiest(&self) -> Option<u32> {
-        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    fn busiest(&self) -> Option<UserId> {
+        let mut counts: BTreeMap<UserId, usize> = BTreeMap::new();
         for entry in self.entries.borrow().values() {
-            *counts.entry(entry.uid).or_default() += 1;
+            *counts.entry(entry.user.clone()).or_default() += 1;
         }
-        counts.into_iter().max_by_key(|(_, count)| *count).map(|(uid, _)| uid)
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(user, _)| user)
     }
 
     /// Ends the connection that can best be spared; false when none fits.

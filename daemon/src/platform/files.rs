@@ -115,7 +115,7 @@ pub fn write_file(path: &Path, content: &[u8], visibility: Visibility) -> Result
         file.sync_all()?;
         drop(file);
         crate::fault::point("before-rename");
-        fs::rename(&temporary, path)
+        system::replace(&temporary, path)
     };
     write().map_err(|e| {
         // Best effort: on a full disk the temporary is what fills it.
@@ -130,7 +130,7 @@ pub fn write_file(path: &Path, content: &[u8], visibility: Visibility) -> Result
 /// # Errors
 /// [`FileError`].
 pub fn sync_dir(folder: &Path) -> Result<(), FileError> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| FileError::new("sync the folder", folder, e))
+    system::sync_dir(folder).map_err(|e| FileError::new("sync the folder", folder, e))
 }
 
 /// Removes a file; a missing one is fine. The caller syncs the folder.

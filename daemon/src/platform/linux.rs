@@ -1,12 +1,12 @@
 //! Linux: passwd homes, `/etc/machine-id`, flock, Unix sockets with `SO_PEERCRED`, timerfd alarms, `sd_notify`.
 #![expect(unsafe_code, reason = "the few C calls that have no safe wrapper, each with its SAFETY line")]
 
-use std::ffi::{CStr, CString, OsStr};
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::Timestamp;
@@ -14,10 +14,18 @@ use claviger_protocol::ids::MachineId;
 use claviger_protocol::layout::{self, Home};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Mode, Paths, PathsError, Visibility};
+pub use super::unix::{
+    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, hung_up, kill_self, process_id,
+    raise_file_limit, supervised,
+};
+pub(super) use super::unix::{create_dir, create_file, replace, sync_dir};
 
+use super::unix::{group_id, passwd_home, portable_home};
+use super::{Mode, Paths, PathsError};
+
+/// The administrator's policy.
+pub(super) const POLICY: &str = layout::linux::POLICY;
 /// Longest path that fits into a socket address.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -39,13 +47,7 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
             log: None,
         });
     }
-    if let Some(home) = std::env::var_os("CLAVIGER_HOME").filter(|h| !h.is_empty())
-        && !runs_with_borrowed_rights()
-    {
-        let home = PathBuf::from(home);
-        if !home.is_absolute() {
-            return Err(PathsError::RelativeHome);
-        }
+    if let Some(home) = portable_home()? {
         return Ok(Paths {
             mode,
             certs: Home(&home).certs(),
@@ -82,28 +84,9 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
 }
 
 /// Whether the program is set-uid or the like (`AT_SECURE`): then the environment is someone else's.
-fn runs_with_borrowed_rights() -> bool {
+pub(super) fn runs_with_borrowed_rights() -> bool {
     // SAFETY: the call reads the process's own auxiliary vector and has no preconditions.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
-}
-
-/// The home folder that the user database names: sandboxes and `sudo` rewrite `HOME`.
-fn passwd_home(uid: u32) -> Option<PathBuf> {
-    let mut buffer = vec![0u8; 16 * 1024];
-    // SAFETY: an all-zero passwd is a valid value of plain pointers and integers.
-    let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
-    let mut found = std::ptr::null_mut();
-    // SAFETY: all pointers are valid for the call, and the length is that of the buffer.
-    let status = unsafe {
-        libc::getpwuid_r(uid, &raw mut entry, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found)
-    };
-    if status != 0 || found.is_null() || entry.pw_dir.is_null() {
-        return None;
-    }
-    // SAFETY: on success pw_dir points to a NUL-ended text inside `buffer`, which is still alive.
-    let home = unsafe { CStr::from_ptr(entry.pw_dir) };
-    let home = PathBuf::from(OsStr::from_bytes(home.to_bytes()));
-    home.is_absolute().then_some(home)
 }
 
 /// The operating system's own machine id.
@@ -122,101 +105,29 @@ pub fn os_machine_id() -> io::Result<String> {
     Err(last)
 }
 
-/// Says in a sentence without its stop if others than an administrator can change a file or swap it for another; a
-/// link counts as that. At another place than the fixed one of the administrator's policy (tests) the daemon's own
-/// user stands for root.
+/// Seals a secret, encrypted already, with what the system keeps for this user: nothing, on Linux.
 ///
 /// # Errors
-/// When the system does not say.
-pub fn changed_by_others(path: &Path) -> io::Result<Option<String>> {
-    let (owner, writers) = if path == Path::new(layout::linux::POLICY) {
-        (0, 0o022)
-    } else {
-        (rustix::process::geteuid().as_raw(), 0o002)
-    };
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    for (place, found) in [(folder, fs::metadata(folder)?), (path, fs::symlink_metadata(path)?)] {
-        let why = if place == path && !found.is_file() {
-            "is not a file of its own"
-        } else if found.uid() != 0 && found.uid() != owner {
-            "belongs to another user than root"
-        } else if found.mode() & writers != 0 {
-            "can be changed by others than root"
-        } else {
-            continue;
-        };
-        return Ok(Some(format!("{} {why}", place.display())));
-    }
-    Ok(None)
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "other systems refuse at times")]
+pub fn seal(_purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
+    Ok(sealed)
 }
 
-pub(super) fn create_dir(path: &Path, visibility: Visibility) -> io::Result<()> {
-    let mode = if visibility == Visibility::Public { 0o755 } else { 0o700 };
-    fs::DirBuilder::new().mode(mode).create(path)?;
-    // The umask may have taken bits away that plug-ins of other users need.
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+/// Opens what [`seal`] made.
+///
+/// # Errors
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "other systems refuse at times")]
+pub fn unseal(_purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
+    Ok(sealed)
 }
-
-pub(super) fn create_file(path: &Path, visibility: Visibility) -> io::Result<File> {
-    let mode = if visibility == Visibility::Public { 0o644 } else { 0o600 };
-    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .custom_flags(flags)
-        .open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    Ok(file)
-}
-
-/// Keeps a second daemon away from the same state. Held on the folder itself, so that a full disk cannot prevent it.
-#[derive(Debug)]
-pub struct Lock {
-    _folder: File,
-}
-
-/// Why a folder could not be locked.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Another daemon holds it.
-    #[error("another daemon is already using {0}")]
-    Held(PathBuf),
-    /// The folder cannot be opened or locked.
-    #[error("could not lock the folder {path}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl Lock {
-    /// Locks a folder until the value is dropped or the process ends.
-    ///
-    /// # Errors
-    /// [`LockError`].
-    pub fn take(folder: &Path) -> Result<Self, LockError> {
-        let io = |source| LockError::Io { path: folder.to_owned(), source };
-        let file = File::open(folder).map_err(io)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _folder: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held(folder.to_owned())),
-            Err(e) => Err(io(e.into())),
-        }
-    }
-}
-
-/// A connected local client.
-pub type Connection = tokio::net::UnixStream;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The user; on Linux the kernel's word, taken when the connection was made.
-    pub uid: u32,
+    /// The user; the kernel's word, taken when the connection was made.
+    pub user: UserId,
     /// All groups of the process.
     pub groups: Vec<u32>,
 }
@@ -231,25 +142,25 @@ impl Peer {
         let credentials = connection.peer_cred()?;
         let mut groups = vec![credentials.gid()];
         groups.extend(peer_groups(connection));
-        Ok(Self { uid: credentials.uid(), groups })
+        Ok(Self { user: credentials.uid(), groups })
     }
 
     /// Whether this is the daemon's own user, or root.
     #[must_use]
     pub fn is_owner(&self) -> bool {
-        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+        self.user == 0 || self.user == rustix::process::geteuid().as_raw()
     }
 
     /// The system's word for the account: what a consent is filed under.
     #[must_use]
     pub fn account(&self) -> String {
-        self.uid.to_string()
+        self.user.to_string()
     }
 
     /// Whether this is root.
     #[must_use]
     pub fn is_administrator(&self) -> bool {
-        self.uid == 0
+        self.user == 0
     }
 
     /// Whether the process is in the group of this name.
@@ -280,121 +191,8 @@ fn peer_groups(connection: &Connection) -> Vec<u32> {
     groups
 }
 
-fn group_id(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    let mut buffer = vec![0u8; 64 * 1024];
-    // SAFETY: an all-zero group is a valid value of plain pointers and integers.
-    let mut entry: libc::group = unsafe { std::mem::zeroed() };
-    let mut found = std::ptr::null_mut();
-    // SAFETY: all pointers are valid for the call, and the length is that of the buffer.
-    let status = unsafe {
-        libc::getgrnam_r(
-            name.as_ptr(),
-            &raw mut entry,
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            &raw mut found,
-        )
-    };
-    (status == 0 && !found.is_null()).then_some(entry.gr_gid)
-}
-
-/// The local socket.
-#[derive(Debug)]
-pub struct Listener {
-    socket: tokio::net::UnixListener,
-    path: Option<PathBuf>,
-}
-
-/// Why the local socket could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("could not listen on {path}: {why}")]
-pub struct BindError {
-    path: String,
-    why: String,
-    /// What the system said.
-    #[source]
-    source: Option<io::Error>,
-}
-
-impl Listener {
-    /// Listens on the socket that systemd passed, or makes the one of `paths`. The caller holds the state's lock, so
-    /// a socket file that is there already belongs to a daemon that is gone.
-    ///
-    /// # Errors
-    /// [`BindError`].
-    pub fn bind(paths: &Paths) -> Result<Self, BindError> {
-        let error = |why: &str, source: io::Error| BindError {
-            path: paths.socket.display().to_string(),
-            why: why.to_owned(),
-            source: Some(source),
-        };
-        if let Some(socket) = inherited_socket() {
-            socket.set_nonblocking(true).map_err(|e| error("the inherited socket is unusable", e))?;
-            let socket = tokio::net::UnixListener::from_std(socket)
-                .map_err(|e| error("the inherited socket is unusable", e))?;
-            return Ok(Self { socket, path: None });
-        }
-        let folder = paths.socket.parent().unwrap_or(Path::new("/"));
-        let system = paths.mode == Mode::System;
-        let visibility = if system { Visibility::Public } else { Visibility::Private };
-        super::make_dir(folder, visibility).map_err(|e| error("its folder cannot be made", e.source))?;
-        let found = fs::symlink_metadata(folder).map_err(|e| error("its folder cannot be read", e))?;
-        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(BindError {
-                path: paths.socket.display().to_string(),
-                why: "its folder belongs to another user".to_owned(),
-                source: None,
-            });
-        }
-        let mode = if system { 0o755 } else { 0o700 };
-        if found.mode() & 0o777 != mode {
-            fs::set_permissions(folder, fs::Permissions::from_mode(mode))
-                .map_err(|e| error("its folder cannot be made private", e))?;
-        }
-        let (address, _folder) =
-            short_address(&paths.socket).map_err(|e| error("its folder cannot be opened", e))?;
-        match fs::remove_file(&address) {
-            Err(_) if fs::symlink_metadata(&address).is_ok_and(|found| found.is_dir()) => {
-                return Err(BindError {
-                    path: paths.socket.display().to_string(),
-                    why: "a folder stands in its place: move it away".to_owned(),
-                    source: None,
-                });
-            }
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(error("the old socket cannot be removed", e));
-            }
-            _ => {}
-        }
-        let socket = tokio::net::UnixListener::bind(&address).map_err(|e| error("it cannot be bound", e))?;
-        let mode = if system { 0o666 } else { 0o600 };
-        fs::set_permissions(&address, fs::Permissions::from_mode(mode))
-            .map_err(|e| error("its permissions cannot be set", e))?;
-        Ok(Self { socket, path: Some(paths.socket.clone()) })
-    }
-
-    /// Waits for a client.
-    ///
-    /// # Errors
-    /// What `accept` says: out of descriptors, mostly.
-    pub async fn accept(&self) -> io::Result<Connection> {
-        self.socket.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path
-            && let Ok((address, _folder)) = short_address(path)
-        {
-            let _ = fs::remove_file(address);
-        }
-    }
-}
-
 /// A name of `path` that fits into a socket address; valid while the returned folder is open.
-fn short_address(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
+pub(super) fn short_address(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     if path.as_os_str().len() <= MAX_SOCKET_PATH {
         return Ok((path.to_owned(), None));
     }
@@ -405,7 +203,7 @@ fn short_address(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
 }
 
 /// The listening socket of systemd's socket activation (`sd_listen_fds`), if this process was started by one.
-fn inherited_socket() -> Option<std::os::unix::net::UnixListener> {
+pub(super) fn inherited_socket() -> Option<std::os::unix::net::UnixListener> {
     let own = std::env::var("LISTEN_PID").ok()?.parse::<u32>().ok()? == std::process::id();
     if !own || std::env::var("LISTEN_FDS").ok()? != "1" {
         return None;
@@ -457,31 +255,6 @@ impl Alarm {
     }
 }
 
-/// Signals that end the daemon in an orderly way.
-#[derive(Debug)]
-pub struct Shutdown {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Shutdown {
-    /// Listens for them.
-    ///
-    /// # Errors
-    /// When the handlers cannot be set.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for one.
-    pub async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Tells the service manager how the daemon is (`sd_notify`); silent without one.
 #[derive(Debug)]
 pub struct Notifier(Option<std::os::unix::net::UnixDatagram>);
@@ -521,13 +294,6 @@ impl Default for Notifier {
     }
 }
 
-/// Lets the daemon keep as many descriptors as the administrator allows.
-pub fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
 /// Gives memory that is not used any more back to the system: freed blocks, and the pages of the program that an
 /// exchange over TLS has touched and that are not needed until the next one.
 pub fn trim_memory() {
@@ -559,12 +325,6 @@ fn drop_program_pages() {
     }
 }
 
-/// This process.
-#[must_use]
-pub fn process_id() -> u32 {
-    std::process::id()
-}
-
 /// Whether standard error goes to the journal, which adds the time itself.
 #[must_use]
 pub fn boot_log_stream() -> bool {
@@ -573,7 +333,8 @@ pub fn boot_log_stream() -> bool {
     rustix::fs::fstat(io::stderr().as_fd()).is_ok_and(|f| named == format!("{}:{}", f.st_dev, f.st_ino))
 }
 
-/// Ends this process as `kill -9` would.
-pub fn kill_self() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+/// The system's log of events, where a daemon writes to it itself: standard error leads to the journal.
+#[must_use]
+pub fn event_log(_mode: Mode) -> Option<super::EventLog> {
+    None
 }

@@ -21,7 +21,8 @@ pub(super) async fn copy(from: &Path, to: &Path) -> Result<(), ArchiveError> {
     let mut copied = open(to, Some(SqliteJournalMode::Delete)).await?;
     whole(&mut copied).await?;
     copied.close().await.map_err(ArchiveError::Database)?;
-    std::fs::File::open(to)?.sync_all()?;
+    // Opened for writing: Windows makes nothing durable for those who may only read.
+    std::fs::File::options().write(true).open(to)?.sync_all()?;
     Ok(())
 }
 

@@ -332,7 +332,7 @@ async fn stage(
     if vendor != backup.vendor.as_str() || *issuer.vendor() != backup.vendor {
         return Err(ArchiveError::Damaged("its parts belong to different vendors"));
     }
-    File::open(staged.database())?.sync_all()?;
+    File::options().write(true).open(staged.database())?.sync_all()?;
     Ok((epoch, issuer.keyset().number))
 }
 

@@ -133,16 +133,12 @@ fn create_database(data: &DataDir, vendor: &VendorId) -> Result<(), Failure> {
         }
     })?;
     // It names people's machines. SQLite gives the files that it makes beside it the same permissions.
-    #[cfg(unix)]
-    {
-        let private = std::os::unix::fs::PermissionsExt::from_mode(durable::PRIVATE);
-        std::fs::set_permissions(data.database(), private).map_err(|e| {
-            Failure::new(
-                FailureKind::Environment,
-                format!("could not protect {}: {e}", data.database().display()),
-            )
-        })?;
-    }
+    crate::platform::protect(&data.database(), durable::PRIVATE).map_err(|e| {
+        Failure::new(
+            FailureKind::Environment,
+            format!("could not protect {}: {e}", data.database().display()),
+        )
+    })?;
     Ok(())
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use claviger_protocol::clock::SystemClock;
 use ring::rand::SystemRandom;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::DataArg;
 use super::{Failure, FailureKind, Output};
@@ -18,7 +17,7 @@ use crate::lock::{LockError, ServeLock};
 use crate::metrics::Metrics;
 use crate::security_log::SecurityLog;
 use crate::telemetry::{Telemetry, TelemetryParts};
-use crate::{keys, storage};
+use crate::{keys, platform, storage};
 
 /// Serve activations over HTTP on this machine, or over HTTPS.
 #[derive(Debug, clap::Args)]
@@ -72,7 +71,7 @@ async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
     PublicFiles::load(&data)?;
     let lock = ServeLock::take(&data).map_err(|e| locked(&e))?;
     // Signals first: whoever reads the address may stop us at once.
-    let stop = stop_signal()?;
+    let stop = platform::stop_signal().map_err(|e| environment("signals cannot be caught", &e))?;
     let clock = Arc::new(SystemClock);
     let environment_error = |e: &dyn std::error::Error| Failure::from_error(FailureKind::Environment, e);
     let security_log =
@@ -178,15 +177,4 @@ async fn serve_metrics(args: &Args, metrics: Arc<Metrics>) -> Result<Option<Sock
 
 fn environment(what: &str, error: &std::io::Error) -> Failure {
     Failure::new(FailureKind::Environment, format!("{what}: {error}"))
-}
-
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let catch = |kind| signal(kind).map_err(|e| environment("signals cannot be caught", &e));
-    let (mut terminate, mut interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

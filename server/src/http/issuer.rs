@@ -1,13 +1,13 @@
 //! The issuing keys in use, read anew when their files change: `keys install` needs no restart.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, RwLock};
 
 use crate::config::DataDir;
 use crate::keys::{Issuer, KeysError};
+use crate::platform;
 
-/// What tells one state of the files from the next: they are replaced by renaming, so their inode changes.
-type Stamp = [(u64, i64, i64, u64); 3];
+/// What tells one state of the files from the next: they are replaced by renaming, so more than their time changes.
+type Stamp = [platform::Stamp; 3];
 
 /// The current [`Issuer`].
 #[derive(Debug)]
@@ -58,7 +58,6 @@ impl IssuerCell {
 }
 
 fn stamp(data: &DataDir) -> Stamp {
-    [data.keyset(), data.sunset(), data.keys()].map(|path| {
-        std::fs::metadata(path).map_or((0, 0, 0, 0), |m| (m.ino(), m.mtime(), m.mtime_nsec(), m.len()))
-    })
+    [data.keyset(), data.sunset(), data.keys()]
+        .map(|path| std::fs::metadata(path).map_or([0; 3], |about| platform::stamp(&about)))
 }

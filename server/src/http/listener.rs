@@ -111,8 +111,7 @@ impl Listener {
 /// Answers are small: send them at once, and give up on a peer that reads nothing for half a minute.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, 30_000);
+    crate::platform::drop_silent_peers(stream);
 }
 
 async fn talk(

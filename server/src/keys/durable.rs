@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::platform;
+
 /// Readable by everyone: what is public anyway.
 pub const PUBLIC: u32 = 0o644;
 /// Readable by the owner alone: keys, and what names people.
@@ -49,14 +51,8 @@ pub fn publish_new(temporary: &Path, path: &Path) -> io::Result<()> {
 pub fn open_new(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let file = options.open(path)?;
-    // The umask may have taken bits away that a public file needs.
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    let file = platform::with_mode(&mut options, mode).open(path)?;
+    platform::restrict(&file, mode)?;
     Ok(file)
 }
 
@@ -68,11 +64,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)?;
+    platform::make_private_dir(path)?;
     sync_parent(path)
 }
 
@@ -111,11 +103,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    File::open(path)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+    platform::sync_dir(path)
 }
 
 /// The folder of `path`; `.` for a bare name.

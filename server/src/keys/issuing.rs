@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{KeysError, durable};
+use crate::platform;
 
 const FORMAT: &str = "claviger-issuing-key";
 const SUFFIX: &str = "key";
@@ -98,28 +99,17 @@ fn load(path: &Path) -> Result<SigningKey, KeysError> {
     Ok(key)
 }
 
-#[cfg(unix)]
 fn refuse_if_others_can_read(path: &Path) -> Result<(), KeysError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).map_err(KeysError::io("look at", path))?.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
+    let found = platform::others_may_read(path).map_err(KeysError::io("look at", path))?;
+    let Some((how, cure)) = found else { return Ok(()) };
     Err(KeysError::NotAnIssuingKey {
         path: path.to_owned(),
         why: format!(
-            "other users of this machine may read it (mode {:o}). Run: chmod 600 {}; if someone may have copied it, \
+            "other users of this machine may read it ({how}). Run: {cure}; if someone may have copied it, \
              run: claviger-server keys compromise {}",
-            mode & 0o777,
-            path.display(),
             path.file_stem().map(|s| s.to_string_lossy()).unwrap_or_default(),
         ),
     })
-}
-
-#[cfg(not(unix))]
-fn refuse_if_others_can_read(_path: &Path) -> Result<(), KeysError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -286,9 +286,7 @@ impl Writer {
 fn open_append(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, durable::PRIVATE);
-    options.open(path)
+    crate::platform::with_mode(&mut options, durable::PRIVATE).open(path)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod family;
 mod files;
 mod mounts;
 mod process;
+mod socket;
 mod thread;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,10 @@ pub(crate) use family::process_chain;
 pub(crate) use files::{FileIdentity, Folder, read, read_with_identity};
 pub(crate) use mounts::locality;
 pub(crate) use process::{is_set_uid, peer_of};
+pub(crate) use socket::{open_socket, system_daemon_installed, system_socket};
 pub(crate) use thread::Thread;
+
+pub(crate) use super::unix::socket::{Stream, connect};
 
 use claviger_protocol::ids::MachineId;
 use claviger_protocol::layout;
@@ -27,8 +31,7 @@ pub(crate) fn fixed_places() -> Places {
         scope: Scope::Machine,
         landmark: Some("/var/lib".into()),
     };
-    let socket = Path::new(layout::linux::RUN).join(layout::SOCKET);
-    let mut places = Places { stores: vec![machine], sockets: vec![socket] };
+    let mut places = Places { stores: vec![machine], sockets: vec![system_socket()] };
     if let Some(home) = process::home() {
         let ours = home.join(layout::linux::USER);
         places.sockets.push(user_socket(&ours));
@@ -50,6 +53,16 @@ fn user_socket(ours: &Path) -> PathBuf {
         Ok(stat) if stat.st_uid == uid.as_raw() => runtime.join(layout::linux::USER_RUN).join(layout::SOCKET),
         _ => layout::Home(ours).socket(),
     }
+}
+
+/// `path` as it is found from every folder.
+pub(crate) fn absolute(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok()
+}
+
+/// The socket of the daemon below `home`.
+pub(crate) fn socket_below(home: &Path) -> PathBuf {
+    layout::Home(home).socket()
 }
 
 /// The operating system's own machine id, trimmed; `None` where there is none that means anything.

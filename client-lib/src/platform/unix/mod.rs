@@ -1,0 +1,3 @@
+//! What Linux and macOS do alike: the Unix socket.
+
+pub(super) mod socket;
