@@ -97,8 +97,10 @@ fn wave(file: &Path) -> Vec<f32> {
 
 /// Which sample of the noise a recording begins with; its generator began some seconds before.
 fn first_sample(recording: &[[f32; 2]]) -> u64 {
-    let fits =
-        |first: &u64| (0..8).all(|at| (recording[at as usize][0] - tilt::input(first + at, 0)).abs() < 1e-5);
+    let fits = |first: &u64| {
+        let begin = recording[..8].iter().zip(*first..);
+        begin.into_iter().all(|(frame, sample)| (frame[0] - tilt::input(sample, 0)).abs() < 1e-5)
+    };
     (0..3600 * 48_000).find(fits).expect("the recording is the noise")
 }
 

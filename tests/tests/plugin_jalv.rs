@@ -1,5 +1,4 @@
 //! The LV2 build of the demonstration plug-in in jalv (JACK's dummy driver): what comes out of the host, sample by sample.
-#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 use std::process::Command;
 

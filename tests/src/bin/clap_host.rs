@@ -210,9 +210,10 @@ impl Host {
                         if number == 0
                             && let Some(file) = &mut file
                         {
-                            for at in 0..block {
-                                file.write_all(&outs[0][at].to_le_bytes()).unwrap();
-                                file.write_all(&outs[1][at].to_le_bytes()).unwrap();
+                            let [left, right] = &outs;
+                            for (left, right) in left.iter().zip(right).take(block) {
+                                file.write_all(&left.to_le_bytes()).unwrap();
+                                file.write_all(&right.to_le_bytes()).unwrap();
                             }
                         }
                     }

@@ -79,6 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "samples are 32-bit")]
     fn tilts_around_the_pivot() {
         let level = |tilt: f32, step: f64| {
             let mut effect = Tilt::new(48_000.0);

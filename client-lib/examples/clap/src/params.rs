@@ -42,11 +42,7 @@ impl Shared<'_> {
             TILT => self.tilt.set(value.clamp(-6.0, 6.0) as f32),
             GAIN => self.gain.set(value.clamp(-24.0, 24.0) as f32),
             // The host's main thread does the rest: nothing of it belongs on an audio thread.
-            ACTIVATE if value >= 0.5 => {
-                if self.licensing.want_activation() {
-                    self.host.request_callback();
-                }
-            }
+            ACTIVATE if value >= 0.5 && self.licensing.want_activation() => self.host.request_callback(),
             _ => {}
         }
     }
