@@ -149,7 +149,6 @@ fn the_audio_thread_allocates_locks_and_calls_nothing() {
         let _set = host.ask(&["set", "0", "3"]);
         let done = host.ask(&["process", "61"]);
         assert_eq!(done["guarded"], 0, "allocations and locks in process()");
-        // The guard sees what it is there for: an unlicensed copy's look at its files is no such thing in process().
         host.end();
         let log = home.path().join("trace");
         let calls = system_calls(&home, &log);

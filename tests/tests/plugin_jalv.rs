@@ -102,3 +102,39 @@ fn lv2_tools_accept_it() {
     let done = claviger_tests::process::run(&mut bench, "").ok();
     assert!(done.stdout.contains(tilt::URI), "{done}");
 }
+
+/// Counts in run(), over the minute in which an unlicensed copy fades: memory, locks and waits by a preloaded guard, system calls
+/// by strace.
+#[test]
+fn the_audio_thread_allocates_locks_and_calls_nothing() {
+    let cycle = tilt::native("lv2_cycle", &["-ldl"]);
+    let plugin = tilt::lv2().join("tilt.lv2/tilt.so");
+    for home in [Home::licensed(), Home::new()] {
+        let command = |wrapper: &[&str]| {
+            let cycle = cycle.to_str().unwrap();
+            let words = [wrapper, &[cycle, plugin.to_str().unwrap(), "1", "5800"]].concat();
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).env("CLAVIGER_HOME", home.path());
+            command
+        };
+        let done = claviger_tests::process::run(command(&[]).env("LD_PRELOAD", tilt::guard()), "").ok();
+        assert_eq!(done.json()["guarded"], 0, "allocations and locks in run()");
+        let mut guilty = command(&[]);
+        guilty.env("LD_PRELOAD", tilt::guard()).env("CT_ALLOCATES", "1");
+        let done = claviger_tests::process::run(&mut guilty, "").ok();
+        assert_eq!(done.json()["guarded"], 2 * 5800, "the guard sees what it is there for");
+        let log = home.path().join("trace");
+        let mut traced = command(&["strace", "-f", "-qq", "-o", log.to_str().unwrap()]);
+        let _done = claviger_tests::process::run(&mut traced, "").ok();
+        let log = std::fs::read_to_string(log).unwrap();
+        let (mut inside, mut marks) = (false, 0);
+        for line in log.lines() {
+            if line.contains("getppid") {
+                (inside, marks) = (!inside, marks + 1);
+            } else {
+                assert!(!inside, "a system call in run(): {line}");
+            }
+        }
+        assert_eq!(marks, 2 * 5800);
+    }
+}
