@@ -86,7 +86,10 @@ fn a_person_decides_sees_and_takes_back() {
     }
     let preview = machine.json(&["privacy", "preview"]);
     assert_eq!(preview["counted"][0]["uses"], 3, "nothing from before the grant: {preview}");
-    assert!(preview["planned"].as_array().unwrap().iter().all(|p| p["purpose"] != "telemetry_report"), "{preview}");
+    assert!(
+        preview["planned"].as_array().unwrap().iter().all(|p| p["purpose"] != "telemetry_report"),
+        "{preview}"
+    );
     let exported = machine.json(&["privacy", "export"]);
     let record = &exported["consents"][0]["record"];
     let events: Vec<&str> =
@@ -168,7 +171,10 @@ fn a_withdrawal_is_whole_whenever_it_is_killed() {
             // Never half: all that was counted, or nothing.
             "given" => {
                 assert!(!answered, "{point}: what was answered holds");
-                assert!(ledger["gathered"]["weeks"].as_object().is_some_and(|weeks| !weeks.is_empty()), "{point}");
+                assert!(
+                    ledger["gathered"]["weeks"].as_object().is_some_and(|weeks| !weeks.is_empty()),
+                    "{point}"
+                );
                 kept += 1;
             }
             "withdrawn" => {
