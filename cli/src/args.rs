@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 First steps:
   claviger vendor add com.example.clvprofile     make a vendor known (installers do this)
   claviger machine show                          see what an activation tells a vendor
-  claviger activate SOL-4XQ7K-2M9TB-0RHWE        activate; asks for the unlock code
+  claviger activate SOL-4XQ7K-2M9TB-0RHJ5        activate; asks for the unlock code
   claviger license list                          see what is licensed here
   claviger check Solstice                        is it licensed? works without the daemon
   claviger deactivate Solstice                   give it up, to use it on another computer

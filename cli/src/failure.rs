@@ -89,7 +89,7 @@ impl Failure {
     pub(crate) fn to_json(&self) -> Value {
         let mut object = Map::clone(&self.more);
         object.insert("code".into(), json!(self.code));
-        object.insert("message".into(), json!(self.message));
+        object.insert("message".into(), json!(text::sentence(&self.message)));
         object.insert("advice".into(), json!(self.advice));
         if !self.causes.is_empty() {
             object.insert("causes".into(), json!(self.causes));

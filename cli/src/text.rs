@@ -49,7 +49,13 @@ pub(crate) fn sentence(text: &str) -> String {
     let text = one_line(text, 2_000);
     let text = text.trim();
     let mut chars = text.chars();
-    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    // A path or an id at the beginning keeps its spelling.
+    let name = text.split_whitespace().next().is_some_and(|word| {
+        let inner = word.trim_end_matches(['.', ':', ',', '…']);
+        inner.contains(['/', '\\', '.', '_'])
+    });
+    let capital = |c: char| if name { c.to_string() } else { c.to_uppercase().collect() };
+    let first: String = chars.next().map(capital).unwrap_or_default();
     let mut out = first + chars.as_str();
     if !out.ends_with(['.', '!', '?', ':', '…', '`']) {
         out.push('.');

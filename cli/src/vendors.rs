@@ -10,6 +10,11 @@ use claviger_protocol::documents::{Document, VendorProfile};
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::layout;
 use claviger_protocol::serial::{Serial, TypedCodeError};
+use claviger_protocol::unlock::UnlockCode;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::text::{self, quoted};
 
 /// A vendor's profile that verifies.
 #[derive(Clone, Debug)]
@@ -81,6 +86,31 @@ pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The vendor that `typed` names: its id, whether its profile is here or not, its name or its prefix.
+///
+/// # Errors
+/// [`Failure`] when none or several are meant.
+pub(crate) fn named(typed: &str, known: &[Known]) -> Result<VendorId, Failure> {
+    let typed = typed.trim();
+    if let Ok(id) = typed.parse() {
+        return Ok(id);
+    }
+    let fits = |k: &&Known| {
+        k.profile.name.to_lowercase() == typed.to_lowercase()
+            || k.profile.prefix.as_str().eq_ignore_ascii_case(typed)
+    };
+    let found: Vec<String> = known.iter().filter(fits).map(|k| k.profile.iss.to_string()).collect();
+    let (exit, code, message) = match found.as_slice() {
+        [one] => return one.parse().map_err(|e| Failure::input("bad_vendor", &e)),
+        [] => (Exit::NotFound, "not_found", format!("no vendor {} is known here", quoted(typed))),
+        several => {
+            (Exit::Ambiguous, "ambiguous", format!("{} could be {}", quoted(typed), text::either(several)))
+        }
+    };
+    Err(Failure::new(exit, code, message)
+        .advice("Give the vendor's whole id, as `claviger vendor list` shows it."))
+}
+
 /// A serial number as far as the profiles on disk can tell.
 #[derive(Debug)]
 pub(crate) enum Typed {
@@ -114,6 +144,7 @@ pub(crate) fn read_serial(
         Some(error) => Err(error),
         None => match known.iter().find_map(|k| Serial::near_miss(typed, &k.profile.prefix)) {
             Some(error) => Err(error),
+            None if UnlockCode::looks_native(typed) => Err(TypedCodeError::UnlockCode),
             None => Serial::foreign(typed).map(|_| Typed::Untold),
         },
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use claviger_protocol::serial::Serial;
+use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 use support::{Home, code, good, license, refused, serial};
 
@@ -130,13 +132,29 @@ fn two_computers_of_one_name_are_told_apart_by_id() {
 #[test]
 fn an_unknown_prefix_asks_for_the_vendor() {
     let home = Home::new();
-    let parameters = json!({ "message": "no known vendor has this prefix", "advice": null, "choices": ["com.a", "com.b"] });
-    home.peer(move |_, _| refused("VendorNeeded", parameters.clone()));
+    let vendor = |id: &str, prefix: &str| {
+        json!({ "id": id, "name": id, "prefix": prefix, "server": "https://example.com", "keyset": 1 })
+    };
+    let vendors = json!({ "vendors": [vendor("com.a", "AAA"), vendor("com.b", "BBB")] });
+    home.peer(move |method, _| match method {
+        "ListVendors" => good(vendors.clone()),
+        other => panic!("{other}: nobody is to be offered the serial number"),
+    });
     let ran = home.run_with_input(&["activate", "XYZ-12345", "--unlock-code-stdin"], b"abcd");
     assert_eq!(ran.code, 5);
     assert!(ran.err.contains("\n    claviger activate XYZ-12345 --vendor com.b\n"), "{}", ran.err);
     let ran = home.run_with_input(&["activate", "XYZ-12345", "--unlock-code-stdin", "--json"], b"abcd");
     assert_eq!(ran.json()["error"]["choices"], json!(["com.a", "com.b"]));
+    // Its check symbols tell that it is a serial number of a vendor who is not known here: no other is suggested.
+    let stranger = Serial::random(&"EVL".parse().unwrap(), &SystemRandom::new()).unwrap();
+    let ran = home.run_with_input(&["activate", stranger.as_str(), "--unlock-code-stdin"], b"abcd");
+    assert_eq!(ran.code, 5);
+    assert!(ran.err.contains("begin with EVL") && ran.err.contains("claviger vendor add"), "{}", ran.err);
+    assert!(!ran.err.contains("--vendor com."), "{}", ran.err);
+    // A code in the serial number's place is not sent to anyone.
+    let ran = home.run(&["activate", &code(), "--no-unlock-code"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("this is an unlock code") || ran.err.contains("This is an unlock code"), "{}", ran.err);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use support::{Home, certificate, issuing, profile_text};
 fn licensed_by_name_id_and_ending() {
     let home = Home::new();
     home.with_certificate(&certificate(), &issuing(1));
-    for product in ["com.example.synth", "synth", "Solstice", "SOLSTICE"] {
+    let serial = certificate().serial.to_string();
+    for product in ["com.example.synth", "synth", "Solstice", "SOLSTICE", &serial.to_lowercase()] {
         let ran = home.run(&["check", product]);
         assert_eq!(ran.code, 0, "{product}: {}{}", ran.out, ran.err);
     }

@@ -216,5 +216,7 @@ fn refused(error: &DocumentError) -> Verdict {
         "compromised_key" => Status::KeyCompromised,
         _ => Status::Untrusted,
     };
-    Verdict::because(status, error.code(), format!("{} ({error}.)", status.sentence()))
+    let particulars = error.to_string();
+    let sentence = format!("{} ({})", status.sentence(), particulars.trim_end_matches('.'));
+    Verdict::because(status, error.code(), sentence)
 }

@@ -1,6 +1,6 @@
 //! Serial numbers and the alphabet that they share with unlock codes.
 //!
-//! `SOL-4XQ7K-2M9TB-0RHWE`: the vendor's prefix (2 to 4 letters), then 13 random symbols of Crockford's base 32 (65
+//! `SOL-4XQ7K-2M9TB-0RHJ5`: the vendor's prefix (2 to 4 letters), then 13 random symbols of Crockford's base 32 (65
 //! bits) and two check symbols. Reading is forgiving: case, hyphens, dashes and spaces do not matter, O reads as 0, I
 //! and L as 1. The check symbols are those of a Reed-Solomon code over GF(32), taken over prefix and symbols: any one
 //! or two wrong symbols and any two exchanged ones are noticed, before anything is sent anywhere.
@@ -32,10 +32,12 @@ pub enum TypedCodeError {
         "the {what} was mistyped: its check characters do not match; compare it with your purchase confirmation"
     )]
     Check { what: &'static str },
-    #[error(
-        "the {what} begins with {typed} where {prefix} belongs; compare it with your purchase confirmation"
-    )]
+    #[error("the {what} {}; compare it with your purchase confirmation", wrong_prefix(typed, prefix))]
     WrongPrefix { what: &'static str, typed: String, prefix: String },
+    #[error(
+        "this is an unlock code; the serial number that came with it begins with two to four letters of the vendor"
+    )]
+    UnlockCode,
     #[error("“{0}” is not a serial prefix: it must be 2 to 4 letters")]
     Prefix(String),
     #[error("the {what} must have {min} to {max} letters and digits")]
@@ -44,6 +46,14 @@ pub enum TypedCodeError {
 
 fn prefix_hint(prefix: Option<&str>) -> String {
     prefix.map(|p| format!(" after {p}")).unwrap_or_default()
+}
+
+fn wrong_prefix(typed: &str, prefix: &str) -> String {
+    if typed.is_empty() {
+        format!("lacks {prefix} at its beginning")
+    } else {
+        format!("begins with {typed} where {prefix} belongs")
+    }
 }
 
 /// A vendor's serial prefix: 2 to 4 letters A to Z. I, L and 1, and O and 0, count as the same when compared.
@@ -112,7 +122,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A serial number in its one spelling: `SOL-4XQ7K-2M9TB-0RHWE`, or a shop's own in capitals without separators.
+/// A serial number in its one spelling: `SOL-4XQ7K-2M9TB-0RHJ5`, or a shop's own in capitals without separators.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Serial(String);
@@ -182,8 +192,9 @@ impl Serial {
         if !starts_with_prefix(&typed, prefix) {
             return false;
         }
-        let separated = text.trim_start().chars().nth(prefix.0.len()).is_some_and(|c| {
-            is_separator(c) && !text.trim_start().chars().take(prefix.0.len()).any(is_separator)
+        let text = behind_label(text).trim_start_matches(is_separator);
+        let separated = text.chars().nth(prefix.0.len()).is_some_and(|c| {
+            is_separator(c) && !text.chars().take(prefix.0.len()).any(is_separator)
         });
         separated || typed.len() == prefix.0.len() + BODY_LEN
     }
@@ -211,7 +222,7 @@ impl Serial {
             let head: String = head.iter().collect();
             return Some(TypedCodeError::WrongPrefix {
                 what: WHAT,
-                typed: if head.is_empty() { "nothing".to_owned() } else { head },
+                typed: head,
                 prefix: prefix.0.clone(),
             });
         }
@@ -221,6 +232,17 @@ impl Serial {
             expected: BODY_LEN,
             prefix: Some(prefix.0.clone()),
         })
+    }
+
+    /// The prefix of a serial number of our own form, whichever vendor it belongs to: its check symbols cover the
+    /// prefix, so that a stranger's serial number is known as one. By accident once in a thousand texts of that length.
+    #[must_use]
+    pub fn native_prefix(text: &str) -> Option<Prefix> {
+        let typed = strip(text);
+        let (head, body) = typed.split_at(typed.len().checked_sub(BODY_LEN)?);
+        let prefix = Prefix::try_from(head.iter().collect::<String>()).ok()?;
+        let body = <[u8; BODY_LEN]>::try_from(read_symbols("serial number", body).ok()?).ok()?;
+        check_holds(prefix.symbols(), &body).then_some(prefix)
     }
 
     /// A serial number of the vendor's shop: capitals and digits only, separators dropped.
@@ -278,12 +300,21 @@ impl fmt::Debug for Serial {
 pub(crate) fn is_separator(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
+        || matches!(c, '"' | '\'' | '`' | '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}')
         || matches!(c, '-' | '_' | '.' | ',' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+}
+
+/// What stands behind `Serial number:`, as it is copied from a mail along with the number.
+fn behind_label(text: &str) -> &str {
+    match text.split_once(':') {
+        Some((label, rest)) if label.chars().all(|c| c.is_alphabetic() || is_separator(c) || c == '/') => rest,
+        _ => text,
+    }
 }
 
 /// What was typed, without separators, in capitals. Cut at 200 characters: nothing valid is longer.
 fn strip(text: &str) -> Vec<char> {
-    text.chars().filter(|c| !is_separator(*c)).take(200).map(|c| c.to_ascii_uppercase()).collect()
+    behind_label(text).chars().filter(|c| !is_separator(*c)).take(200).map(|c| c.to_ascii_uppercase()).collect()
 }
 
 fn starts_with_prefix(typed: &[char], prefix: &Prefix) -> bool {
@@ -423,9 +454,23 @@ mod tests {
             text.replace('-', " \u{2013} "),
             text.replace("SOL-10123", "s0l l0I23"),
             format!("  {text}\n"),
+            format!("“{text}”"),
+            format!("Serial number: {text}"),
+            format!("S/N:{text}"),
         ] {
+            assert!(Serial::looks_native(&typed, &prefix()), "{typed}");
             assert_eq!(Serial::parse(&typed, &prefix()).as_ref(), Ok(&serial), "{typed}");
         }
+    }
+
+    #[test]
+    fn serials_of_strangers_are_known_as_such() {
+        let serial = serial_of(&[1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        let found = |text: &str| Serial::native_prefix(text).map(|prefix| prefix.to_string());
+        assert_eq!(found(serial.as_str()), Some("SOL".to_owned()));
+        assert_eq!(found(&serial.as_str().to_lowercase().replace('-', " ")), Some("SOL".to_owned()));
+        assert_eq!(found(&serial.as_str().replacen("SOL", "EVL", 1)), None);
+        assert_eq!((found(""), found("SHOP-1234"), found(&"A".repeat(300))), (None, None, None));
     }
 
     #[test]

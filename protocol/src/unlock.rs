@@ -45,6 +45,12 @@ impl UnlockCode {
         if serial.as_str().contains('-') { Self::parse_native(text) } else { Self::parse_foreign(text) }
     }
 
+    /// Whether `text` is a code of our own form, typed correctly: for telling that it stands in the wrong place.
+    #[must_use]
+    pub fn looks_native(text: &str) -> bool {
+        Self::parse_native(text).is_ok()
+    }
+
     fn parse_native(text: &str) -> Result<Self, TypedCodeError> {
         let symbols = Zeroizing::new(read_typed(WHAT, text)?);
         if symbols.is_empty() {

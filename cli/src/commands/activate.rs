@@ -1,12 +1,12 @@
 //! `claviger activate`: a serial number and its unlock code become an activation of this computer.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
+use claviger_client::manager::Manager;
 use claviger_protocol::clock::{Clock, SystemClock};
 use claviger_protocol::http::Seats;
-use claviger_protocol::ids::VendorId;
-use claviger_protocol::ipc::ActivateCall;
+use claviger_protocol::ipc::{ActivateCall, Vendor};
 use claviger_protocol::serial::Serial;
 use claviger_protocol::unlock::UnlockCode;
 use serde_json::json;
@@ -23,11 +23,11 @@ use crate::{connect, describe};
 
 const EXAMPLES: &str = "\
 Examples:
-  claviger activate SOL-4XQ7K-2M9TB-0RHWE
+  claviger activate SOL-4XQ7K-2M9TB-0RHJ5
       asks for the unlock code without showing it
-  pass show synth | claviger activate SOL-4XQ7K-2M9TB-0RHWE --unlock-code-stdin
+  pass show synth | claviger activate SOL-4XQ7K-2M9TB-0RHJ5 --unlock-code-stdin
       for scripts: the code comes from standard input, never from an argument
-  claviger activate SOL-4XQ7K-2M9TB-0RHWE --replace-machine \"Old laptop\"
+  claviger activate SOL-4XQ7K-2M9TB-0RHJ5 --replace-machine \"Old laptop\"
       takes the seat of a lost or dead computer; licenses allow a few of these a year
 
 `claviger machine show` shows beforehand, exactly, what the vendor will learn about this computer.";
@@ -38,9 +38,9 @@ Examples:
 pub(crate) struct Arguments {
     /// The serial number from your purchase; case, hyphens and spaces do not matter
     serial: String,
-    /// The vendor's id, where the serial number's prefix does not tell
-    #[arg(long, value_name = "ID")]
-    vendor: Option<VendorId>,
+    /// The vendor, where the serial number's prefix does not tell: its id, name or prefix
+    #[arg(long, value_name = "VENDOR")]
+    vendor: Option<String>,
     /// Take over the seat of this computer, by its name or machine id
     #[arg(long, value_name = "NAME|ID")]
     replace_machine: Option<String>,
@@ -52,11 +52,14 @@ pub(crate) struct Arguments {
     no_unlock_code: bool,
 }
 
-/// What the daemon is asked, with the unlock code, and the serial number where it is understood.
+/// The daemon, and what it is asked with the unlock code; and the serial number where it is understood.
 ///
 /// # Errors
 /// What is mistyped or missing.
-pub(super) fn call(arguments: &Arguments) -> Result<(ActivateCall, Option<Serial>), Failure> {
+pub(super) fn call(
+    arguments: &Arguments,
+    out: &mut Output,
+) -> Result<(Manager, ActivateCall, Option<Serial>), Failure> {
     if arguments.serial.len() > 1024 {
         return Err(Failure::new(Exit::Input, "bad_serial", "that is far too long for a serial number"));
     }
@@ -65,27 +68,33 @@ pub(super) fn call(arguments: &Arguments) -> Result<(ActivateCall, Option<Serial
             .advice("Nothing was sent. Without --replace-machine, the answer names the computers that hold the seats."));
     }
     let known = vendors::known();
-    let typed = vendors::read_serial(&arguments.serial, arguments.vendor.as_ref(), &known)
+    let vendor = arguments.vendor.as_deref().map(|typed| vendors::named(typed, &known)).transpose()?;
+    let typed = vendors::read_serial(&arguments.serial, vendor.as_ref(), &known)
         .map_err(|error| Failure::input("bad_serial", &error).advice("Nothing was sent."))?;
     let serial = match typed {
         Typed::Good(serial) => Some(serial),
         Typed::Untold => None,
     };
+    let mut daemon = connect::daemon(out)?;
+    if serial.is_none() && vendor.is_none() {
+        // Before anyone types a code: whose serial number is it?
+        nobodys(&arguments.serial, &daemon.vendors()?).map_err(|failure| explain(failure, arguments, None))?;
+    }
     let code = unlock_code(arguments, serial.as_ref())?;
     let call = ActivateCall {
         serial: arguments.serial.clone(),
         unlock_code: code.as_ref().map(|code| code.as_str().to_owned()),
-        vendor: arguments.vendor.clone(),
+        vendor,
         replace_machine: arguments.replace_machine.clone(),
     };
-    Ok((call, serial))
+    Ok((daemon, call, serial))
 }
 
 /// Carries `claviger activate` out.
 pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
-    let (call, serial) = call(arguments)?;
-    let mut daemon = connect::daemon(out)?;
+    let (mut daemon, call, serial) = call(arguments, out)?;
     let progress = Progress::start("Activating", out.is_json());
+    let _without = ctrlc::set_handler(broken_off);
     let answer = daemon.activate(call, &mut |now| progress.say(now));
     drop(progress);
     let license = answer.map_err(|error| explain(error.into(), arguments, serial.as_ref()))?;
@@ -94,6 +103,34 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
     out.line(format!("{name} is activated on this computer."));
     out.fields(&describe::fields(&license, SystemClock.now()));
     Ok(Exit::Done)
+}
+
+/// Why nobody known here is asked about a serial number, unless one of `vendors` has its prefix after all.
+fn nobodys(serial: &str, vendors: &[Vendor]) -> Result<(), Failure> {
+    if vendors.iter().any(|vendor| Serial::looks_native(serial, &vendor.prefix)) {
+        return Ok(());
+    }
+    let (message, choices) = match Serial::native_prefix(serial) {
+        Some(prefix) => (format!("no vendor known here has serial numbers that begin with {prefix}"), Vec::new()),
+        None if vendors.is_empty() => ("no vendor is known on this computer yet".to_owned(), Vec::new()),
+        None => (
+            "this serial number does not say which vendor it belongs to".to_owned(),
+            vendors.iter().map(|vendor| vendor.id.to_string()).collect(),
+        ),
+    };
+    let mut failure = Failure::new(Exit::Ambiguous, "vendor_needed", message);
+    failure.more.insert("choices".into(), json!(choices));
+    Err(failure)
+}
+
+/// Ctrl-C while the daemon talks to the vendor: what was sent cannot be called back, so say what becomes of it.
+fn broken_off() {
+    let _ = writeln!(
+        std::io::stderr(),
+        "\nThe request may have been sent, and the daemon goes on with it: see what became of it with\n    \
+         claviger license list"
+    );
+    std::process::exit(i32::from(Exit::Cancelled.number()));
 }
 
 /// The code as it was typed, after a look for mistakes where the serial number is understood.
@@ -154,7 +191,7 @@ fn no_code(error: &SecretError) -> Failure {
 pub(super) fn explain(mut failure: Failure, arguments: &Arguments, serial: Option<&Serial>) -> Failure {
     let serial = serial.map_or_else(|| clean(arguments.serial.trim()), ToString::to_string);
     let again = format!("claviger activate {}", shell(&serial));
-    let vendor = arguments.vendor.as_ref().map(|v| format!(" --vendor {v}")).unwrap_or_default();
+    let vendor = arguments.vendor.as_ref().map(|v| format!(" --vendor {}", shell(&clean(v)))).unwrap_or_default();
     match failure.code.as_str() {
         "vendor_needed" => {
             let choices: Vec<String> = failure

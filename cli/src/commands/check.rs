@@ -26,7 +26,7 @@ use crate::vendors::{self, Known, entries};
 #[derive(Debug, Args)]
 #[command(after_long_help = exit::check_table())]
 pub(crate) struct Arguments {
-    /// Its name, its id, or the ending of its id
+    /// Its name, its id, the ending of its id, or the serial number of its license
     product: String,
     /// Only of this vendor: its id, name or serial prefix
     #[arg(long, value_name = "VENDOR")]
@@ -45,6 +45,8 @@ struct Candidate {
     vendor: VendorId,
     product: ProductId,
     name: String,
+    /// The serial number of its certificate.
+    serial: Option<String>,
 }
 
 /// Carries `claviger check` out.
@@ -53,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
         Some(file) => vec![given(file)?],
         None => vendors::known(),
     };
-    let vendor = arguments.vendor.as_deref().map(|typed| vendor_of(typed, &known)).transpose()?;
+    let vendor = arguments.vendor.as_deref().map(|typed| vendors::named(typed, &known)).transpose()?;
     let Some(candidate) = choose(&arguments.product, vendor.as_ref(), &known)? else {
         return Ok(nothing(&arguments.product, out));
     };
@@ -98,33 +100,15 @@ fn settled(license: &License) -> Status {
     }
 }
 
-/// The vendor that `typed` names: its id, whether its profile is here or not, its name or its prefix.
-fn vendor_of(typed: &str, known: &[Known]) -> Result<VendorId, Failure> {
-    let typed = typed.trim();
-    if let Ok(id) = typed.parse() {
-        return Ok(id);
-    }
-    let fits = |k: &&Known| {
-        k.profile.name.to_lowercase() == typed.to_lowercase()
-            || k.profile.prefix.as_str().eq_ignore_ascii_case(typed)
-    };
-    let found: Vec<String> = known.iter().filter(fits).map(|k| k.profile.iss.to_string()).collect();
-    let (exit, code, message) = match found.as_slice() {
-        [one] => return one.parse().map_err(|e| Failure::input("bad_vendor", &e)),
-        [] => (Exit::NotFound, "not_found", format!("no vendor {} is known here", quoted(typed))),
-        several => {
-            (Exit::Ambiguous, "ambiguous", format!("{} could be {}", quoted(typed), text::either(several)))
-        }
-    };
-    Err(Failure::new(exit, code, message)
-        .advice("Give the vendor's whole id, as `claviger vendor list` shows it."))
-}
-
 /// The one product that `typed` means; none when there are no files about any.
 fn choose(typed: &str, vendor: Option<&VendorId>, known: &[Known]) -> Result<Option<Candidate>, Failure> {
     let mut all = candidates(known);
     all.retain(|c| vendor.is_none_or(|id| *id == c.vendor));
-    let mut found = naming::best(all, |c| naming::matches(typed, &c.product, &c.name));
+    let by_serial = |c: &Candidate| c.serial.as_ref().is_some_and(|serial| naming::same_serial(typed, serial));
+    let mut found = match all.iter().position(by_serial) {
+        Some(at) => vec![all.swap_remove(at)],
+        None => naming::best(all, |c| naming::matches(typed, &c.product, &c.name)),
+    };
     match found.len() {
         0 => Ok(by_id(typed, vendor, known)),
         1 => Ok(found.pop()),
@@ -163,7 +147,7 @@ fn choose(typed: &str, vendor: Option<&VendorId>, known: &[Known]) -> Result<Opt
 fn by_id(typed: &str, named: Option<&VendorId>, known: &[Known]) -> Option<Candidate> {
     let product: ProductId = typed.trim().parse().ok()?;
     if let Some(vendor) = named {
-        return Some(Candidate { vendor: vendor.clone(), product, name: String::new() });
+        return Some(Candidate { vendor: vendor.clone(), product, name: String::new(), serial: None });
     }
     let vendor = known
         .iter()
@@ -171,19 +155,23 @@ fn by_id(typed: &str, named: Option<&VendorId>, known: &[Known]) -> Option<Candi
         .filter(|id| product.as_str().starts_with(&format!("{id}.")))
         .max_by_key(|id| id.as_str().len())
         .or(if let [only] = known { Some(&only.profile.iss) } else { None })?;
-    Some(Candidate { vendor: vendor.clone(), product, name: String::new() })
+    Some(Candidate { vendor: vendor.clone(), product, name: String::new(), serial: None })
 }
 
 /// Every product that a store has a folder of, and those that a sunset names.
 fn candidates(known: &[Known]) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
-    let mut add = |vendor: &VendorId, product: ProductId, name: String| match found
+    let mut add = |vendor: &VendorId, product: ProductId, name: String, serial: Option<String>| match found
         .iter_mut()
         .find(|c| c.vendor == *vendor && c.product == product)
     {
-        Some(old) if old.name.is_empty() => old.name = name,
-        Some(_) => {}
-        None => found.push(Candidate { vendor: vendor.clone(), product, name }),
+        Some(old) => {
+            if old.name.is_empty() {
+                old.name = name;
+            }
+            old.serial = old.serial.take().or(serial);
+        }
+        None => found.push(Candidate { vendor: vendor.clone(), product, name, serial }),
     };
     for store in Places::of_process().stores {
         for folder in entries(&store.path) {
@@ -192,8 +180,8 @@ fn candidates(known: &[Known]) -> Vec<Candidate> {
             };
             for product in entries(&folder.join(layout::PRODUCTS)) {
                 if let Some(id) = file_name(&product).and_then(|name| name.parse::<ProductId>().ok()) {
-                    let name = name_of(&product, &id);
-                    add(&vendor, id, name);
+                    let (name, serial) = name_of(&product, &id);
+                    add(&vendor, id, name, serial);
                 }
             }
             let sunset =
@@ -202,7 +190,7 @@ fn candidates(known: &[Known]) -> Vec<Candidate> {
                     Sunset::verify(&text, &known.profile.anchor(0)).ok()
                 });
             for id in sunset.into_iter().flat_map(|s| s.products) {
-                add(&vendor, id, String::new());
+                add(&vendor, id, String::new(), None);
             }
         }
     }
@@ -213,9 +201,9 @@ fn file_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(|name| name.to_str())
 }
 
-/// The name in a certificate of this very product, or else in a note about one that ended. Not believed, only matched
-/// with what was typed.
-fn name_of(folder: &Path, product: &ProductId) -> String {
+/// The name and the serial number in a certificate of this very product, or else the name in a note about one that
+/// ended. Not believed, only matched with what was typed.
+fn name_of(folder: &Path, product: &ProductId) -> (String, Option<String>) {
     let certificates = entries(folder).into_iter().filter(|f| {
         file_name(f).and_then(FileKind::read).is_some_and(|(kind, _)| kind == FileKind::Certificate)
     });
@@ -226,8 +214,8 @@ fn name_of(folder: &Path, product: &ProductId) -> String {
             unverified.peek::<ActivationCertificate>().ok()
         })
         .find(|certificate| certificate.product == *product)
-        .map(|certificate| certificate.name)
-        .or_else(|| name_of_ended(folder))
+        .map(|certificate| (certificate.name, Some(certificate.serial.to_string())))
+        .or_else(|| Some((name_of_ended(folder)?, None)))
         .unwrap_or_default()
 }
 

@@ -19,6 +19,9 @@ use crate::{connect, launch, logs, text};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the daemon in this terminal until Ctrl-C
+    ///
+    /// This command becomes clavigerd and ends as it does: 0 when asked to end, 3 when another daemon serves this user,
+    /// 4 when its folders cannot be used, 5 when its socket cannot be made.
     Run {
         /// Leave the terminal's session; used by claviger itself to start the daemon
         #[arg(long, hide = true, value_name = "PROGRAM")]

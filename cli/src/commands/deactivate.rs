@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   claviger deactivate Solstice
   claviger deactivate com.example.synth
-  claviger deactivate SOL-4XQ7K-2M9TB-0RHWE
+  claviger deactivate SOL-4XQ7K-2M9TB-0RHJ5
 
 It works without a network too: this computer stops using the license at once, and the daemon tells the
 vendor's server when the network is back. Only then is the seat free for others.";

@@ -10,6 +10,7 @@ use claviger_protocol::documents::{ActivationCertificate, DocumentError, Keyset,
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::ipc::{AddVendorReply, CallError};
 use claviger_protocol::serial::{Serial, TypedCodeError};
+use claviger_protocol::unlock::UnlockCode;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Engine, Keys, Vendor, view};
@@ -39,7 +40,7 @@ impl Engine {
             advice: Some(
                 "Add it with `claviger vendor add FILE`, with the profile that it ships.".to_owned(),
             ),
-            choices: self.vendors.borrow().keys().map(ToString::to_string).collect(),
+            choices: Vec::new(),
         })
     }
 
@@ -408,6 +409,17 @@ impl Engine {
                     return Err(mistyped("mistyped_serial", &e));
                 }
                 Serial::foreign(typed).map_err(|e| mistyped("mistyped_serial", &e))?;
+                if UnlockCode::looks_native(typed) {
+                    return Err(mistyped("mistyped_serial", &TypedCodeError::UnlockCode));
+                }
+                if let Some(prefix) = Serial::native_prefix(typed) {
+                    // Its vendor is none of those known here: none of them is offered it.
+                    return Err(vendor_needed(
+                        &format!("No vendor known here has serial numbers that begin with {prefix}."),
+                        "Add its vendor first with `claviger vendor add FILE`, with the profile that it ships.",
+                        &[],
+                    ));
+                }
                 let (message, advice) = if vendors.is_empty() {
                     (
                         "No vendor is known on this computer yet.",

@@ -70,8 +70,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
             "-o - fills standard output: it does not go with --json, --qr or --show",
         ));
     }
-    let (call, serial) = activate::call(&arguments.license)?;
-    let mut daemon = connect::daemon(out)?;
+    let (mut daemon, call, serial) = activate::call(&arguments.license, out)?;
     let reply = daemon.make_offline_request(call);
     let reply = reply.map_err(|e| activate::explain(e.into(), &arguments.license, serial.as_ref()))?;
     let made = Made::of(reply)?;
