@@ -224,5 +224,6 @@ fn rule(error: &TypedCodeError) -> &'static str {
         TypedCodeError::Prefix(_) => "! prefix",
         TypedCodeError::WrongPrefix { .. } => "! wrong prefix",
         TypedCodeError::Foreign { .. } => "! foreign",
+        TypedCodeError::UnlockCode => "! unlock code",
     }
 }

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::{files, qr};
 use crate::commands::activate;
-use crate::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
