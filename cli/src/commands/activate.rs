@@ -75,12 +75,17 @@ pub(super) fn call(
         Typed::Good(serial) => Some(serial),
         Typed::Untold => None,
     };
-    let mut daemon = connect::daemon(out)?;
+    let mut asked = None;
     if serial.is_none() && vendor.is_none() {
         // Before anyone types a code: whose serial number is it?
+        let daemon = asked.insert(connect::daemon(out)?);
         nobodys(&arguments.serial, &daemon.vendors()?).map_err(|failure| explain(failure, arguments, None))?;
     }
     let code = unlock_code(arguments, serial.as_ref())?;
+    let daemon = match asked {
+        Some(daemon) => daemon,
+        None => connect::daemon(out)?,
+    };
     let call = ActivateCall {
         serial: arguments.serial.clone(),
         unlock_code: code.as_ref().map(|code| code.as_str().to_owned()),
