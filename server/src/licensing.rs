@@ -161,8 +161,11 @@ pub async fn new_product(
         ));
     }
     let name = name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
+    if name.is_empty() || name.chars().count() > 128 {
         return invalid("a product's name has 1 to 128 characters".to_owned());
+    }
+    if name.chars().any(char::is_control) {
+        return invalid("a product's name has no control characters, line breaks or tabs".to_owned());
     }
     let mut members = Vec::new();
     for text in contains {

@@ -50,7 +50,12 @@ async fn requests_that_make_no_sense_get_problems_with_codes() {
         assert!(reply.head.contains("content-type: application/problem+json"), "{}", reply.head);
     };
     check(&get("/nothing").await, 404, ProblemCode::NotFound);
-    check(&get("/v1/activate").await, 405, ProblemCode::MethodNotAllowed);
+    let wrong_method = get("/v1/activate").await;
+    check(&wrong_method, 405, ProblemCode::MethodNotAllowed);
+    assert!(
+        wrong_method.problem().detail.unwrap().contains("Allow") && wrong_method.head.contains("allow: POST")
+    );
+    check(&post(br#" ["a.b.c"]"#.to_vec()).await, 400, ProblemCode::BadRequest);
     for body in
         ["", "{", "[]", r#"{"request":1}"#, r#"{"request":"x","more":1}"#, r#"{"request":"x","request":"x"}"#]
     {
@@ -194,7 +199,32 @@ async fn administrators_do_what_their_keys_allow() {
     let list =
         call("GET", format!("/v1/admin/licenses?after={next}"), read.clone(), json!(null)).await.json();
     assert_eq!(list["licenses"][0]["serial"], "SHOP0001");
-    assert_eq!(call("GET", "/v1/admin/licenses?limit=x".into(), read, json!(null)).await.status, 400);
+    for limit in ["x", "0"] {
+        let path = format!("/v1/admin/licenses?limit={limit}");
+        assert_eq!(call("GET", path, read.clone(), json!(null)).await.status, 400, "{limit}");
+    }
+    assert_eq!(call("GET", "/v1/admin/activations?limit=0".into(), read, json!(null)).await.status, 400);
+
+    let garbled = call("POST", "/v1/admin/licenses/%FF/suspend".into(), all.clone(), json!(null)).await;
+    assert_eq!((garbled.status, garbled.problem().code), (400, ProblemCode::BadRequest));
+    assert!(garbled.head.contains("application/problem+json"), "{}", garbled.head);
+    // Lists of values are no objects, at whatever depth; and no answer tells how our structures are called.
+    let rows = json!([{ "serial": "SHOP-0002" }]);
+    for (path, body) in [
+        ("licenses", json!([])),
+        ("licenses", json!(["synth"])),
+        ("products", json!(["com.example.fx", "Fx", []])),
+        ("licenses/import", json!({ "terms": [], "rows": rows })),
+        ("licenses/import", json!({ "terms": terms, "rows": [["SHOP-0002", null, null]] })),
+    ] {
+        let refused = call("POST", format!("/v1/admin/{path}"), all.clone(), body).await;
+        assert_eq!(refused.status, 400, "{path}");
+        let detail = refused.problem().detail.unwrap();
+        assert!(!detail.contains("struct"), "{detail}");
+    }
+    let control = json!({ "id": "com.example.fx", "name": "F\u{0}x" });
+    let detail = call("POST", "/v1/admin/products".into(), all, control).await.problem().detail.unwrap();
+    assert!(detail.contains("control characters"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

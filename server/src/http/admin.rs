@@ -14,12 +14,12 @@ use claviger_protocol::ids::{ActivationId, MachineId, ProductId};
 use claviger_protocol::json::from_slice_strict;
 use claviger_protocol::serial::Serial;
 use claviger_protocol::unlock::UnlockCode;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
-use super::exchange::{Peer, read_body};
+use super::exchange::{Peer, is_object, read_body};
 use super::problem::ApiProblem;
 use crate::admin_keys::Scope;
 use crate::engine::model::LicenseState;
@@ -104,6 +104,18 @@ impl FromRequestParts<Arc<App>> for Admin {
     }
 }
 
+/// What a path names: a serial number or an id.
+pub(super) struct Named(String);
+
+impl FromRequestParts<Arc<App>> for Named {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut request::Parts, app: &Arc<App>) -> Result<Self, ApiProblem> {
+        let name = Path::<String>::from_request_parts(parts, app).await;
+        name.map(|Path(name)| Self(name)).map_err(|_| bad("the path's percent signs do not spell UTF-8 text"))
+    }
+}
+
 impl From<LicensingError> for ApiProblem {
     fn from(error: LicensingError) -> Self {
         match error {
@@ -125,7 +137,31 @@ fn not_found(serial: &Serial) -> ApiProblem {
 /// Reads a body as closed JSON: an unknown or repeated field is refused.
 async fn read<T: DeserializeOwned>(request: Request<Body>) -> Result<T, ApiProblem> {
     let bytes = read_body(request, MAX_BODY).await?;
+    if !is_object(&bytes) {
+        return Err(bad("the body must be a JSON object; /v1/openapi.json names its fields"));
+    }
     from_slice_strict(&bytes).map_err(bad)
+}
+
+/// Reads an object and nothing else: serde would take a list of the fields' values as well.
+fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(reader: D) -> Result<T, D::Error> {
+    let object = serde_json::Map::deserialize(reader)?;
+    T::deserialize(serde_json::Value::Object(object)).map_err(D::Error::custom)
+}
+
+/// Reads a list of objects; see [`object`].
+fn objects<'de, T: DeserializeOwned, D: Deserializer<'de>>(reader: D) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<serde_json::Map<String, serde_json::Value>>::deserialize(reader)?;
+    let one = |object| T::deserialize(serde_json::Value::Object(object)).map_err(D::Error::custom);
+    objects.into_iter().map(one).collect()
+}
+
+/// How many rows a page has.
+fn page(limit: Option<u32>) -> Result<u32, ApiProblem> {
+    match limit.unwrap_or(100) {
+        0 => Err(bad(format!("the limit is 1 to {MAX_PAGE}"))),
+        limit => Ok(limit.min(MAX_PAGE)),
+    }
 }
 
 fn query<T>(query: Result<Query<T>, axum::extract::rejection::QueryRejection>) -> Result<T, ApiProblem> {
@@ -177,7 +213,8 @@ pub(super) async fn list_products(
 
 /// Adds a product or bundle.
 #[utoipa::path(post, path = "/v1/admin/products", tag = "admin", security(("admin_key" = [])),
-    request_body = ProductBody, responses((status = 201, body = ProductBody), (status = 409, description = "It exists.")))]
+    request_body = ProductBody, responses((status = 201, body = ProductBody),
+    (status = 404, description = "A product that it contains does not exist."), (status = 409, description = "It exists.")))]
 pub(super) async fn add_product(
     State(app): State<Arc<App>>,
     admin: Admin,
@@ -216,7 +253,7 @@ pub(super) struct IssuedLicense {
 /// Issues licenses; with an order id, giving the same order again issues nothing again.
 #[utoipa::path(post, path = "/v1/admin/licenses", tag = "admin", security(("admin_key" = [])),
     request_body = IssueOrder, responses((status = 201, body = IssuedBody), (status = 200, body = IssuedBody),
-    (status = 409, description = "The order id exists with other content.")))]
+    (status = 404, description = "There is no such product."), (status = 409, description = "The order id exists with other content.")))]
 pub(super) async fn issue_licenses(
     State(app): State<Arc<App>>,
     admin: Admin,
@@ -258,6 +295,7 @@ pub(super) async fn issue_licenses(
 
 /// Which licenses to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LicenseQuery {
     /// Of this product.
@@ -268,7 +306,7 @@ pub(super) struct LicenseQuery {
     order_id: Option<String>,
     /// `next` of the page before.
     after: Option<i64>,
-    /// At most this many (1,000).
+    /// At most this many: 1 to 1,000; 100 unless it is given. More is read as 1,000.
     limit: Option<u32>,
 }
 
@@ -284,7 +322,7 @@ pub(super) struct LicensePage {
 
 /// Lists licenses, page by page.
 #[utoipa::path(get, path = "/v1/admin/licenses", tag = "admin", security(("admin_key" = [])), params(LicenseQuery),
-    responses((status = 200, body = LicensePage)))]
+    responses((status = 200, body = LicensePage), (status = 404, description = "There is no such product.")))]
 pub(super) async fn list_licenses(
     State(app): State<Arc<App>>,
     admin: Admin,
@@ -296,7 +334,7 @@ pub(super) async fn list_licenses(
         Some(text) => Some(find_product(app.parts.store.as_ref(), text).await?),
         None => None,
     };
-    let limit = wanted.limit.unwrap_or(100).clamp(1, MAX_PAGE);
+    let limit = page(wanted.limit)?;
     let filter = LicenseFilter {
         product,
         state: wanted.state,
@@ -316,7 +354,7 @@ pub(super) async fn list_licenses(
 pub(super) async fn show_license(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(serial): Path<String>,
+    Named(serial): Named,
 ) -> Result<Json<LicenseDetails>, ApiProblem> {
     admin.may(Scope::LicensesRead)?;
     let serial = app.serial(&serial)?;
@@ -351,7 +389,7 @@ async fn change(
 pub(super) async fn suspend_license(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(serial): Path<String>,
+    Named(serial): Named,
 ) -> Result<Json<LicenseView>, ApiProblem> {
     change(&app, &admin, &serial, LicenseChange::State(LicenseState::Suspended)).await
 }
@@ -362,7 +400,7 @@ pub(super) async fn suspend_license(
 pub(super) async fn resume_license(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(serial): Path<String>,
+    Named(serial): Named,
 ) -> Result<Json<LicenseView>, ApiProblem> {
     change(&app, &admin, &serial, LicenseChange::State(LicenseState::Active)).await
 }
@@ -373,7 +411,7 @@ pub(super) async fn resume_license(
 pub(super) async fn revoke_license(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(serial): Path<String>,
+    Named(serial): Named,
 ) -> Result<Json<LicenseView>, ApiProblem> {
     change(&app, &admin, &serial, LicenseChange::State(LicenseState::Revoked)).await
 }
@@ -395,7 +433,7 @@ pub(super) struct Transferred {
 pub(super) async fn transfer_license(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(serial): Path<String>,
+    Named(serial): Named,
 ) -> Result<Response, ApiProblem> {
     admin.may(Scope::LicensesWrite)?;
     let serial = app.serial(&serial)?;
@@ -410,11 +448,11 @@ pub(super) async fn transfer_license(
 /// Changes what was paid for.
 #[utoipa::path(post, path = "/v1/admin/licenses/{serial}/renew", tag = "admin", security(("admin_key" = [])),
     params(("serial" = String, Path)), request_body = Renewal,
-    responses((status = 200, body = LicenseView), (status = 400), (status = 404)))]
+    responses((status = 200, body = LicenseView), (status = 404)))]
 pub(super) async fn renew_license(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(serial): Path<String>,
+    Named(serial): Named,
     request: Request<Body>,
 ) -> Result<Json<LicenseView>, ApiProblem> {
     admin.may(Scope::LicensesWrite)?;
@@ -429,8 +467,10 @@ pub(super) async fn renew_license(
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportOrder {
     /// The terms; `count` and `order_id` are not used.
+    #[serde(deserialize_with = "object")]
     terms: IssueOrder,
     /// The serial numbers.
+    #[serde(deserialize_with = "objects")]
     rows: Vec<ImportRow>,
     /// Check everything and import nothing.
     #[serde(default)]
@@ -449,7 +489,9 @@ pub(super) struct Imported {
 
 /// Imports a shop's existing serial numbers, all or none.
 #[utoipa::path(post, path = "/v1/admin/licenses/import", tag = "admin", security(("admin_key" = [])),
-    request_body = ImportOrder, responses((status = 200, body = Imported), (status = 422, body = Imported)))]
+    request_body = ImportOrder, responses((status = 200, body = Imported), (status = 404, description = "There is no such product."),
+    (status = 409, description = "A serial number was taken in the meantime."),
+    (status = 422, body = Imported, description = "Rows are wrong; nothing was imported.")))]
 pub(super) async fn import_licenses(
     State(app): State<Arc<App>>,
     admin: Admin,
@@ -477,6 +519,7 @@ pub(super) async fn import_licenses(
 
 /// Which activations to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ActivationQuery {
     /// Of this license.
@@ -486,7 +529,7 @@ pub(super) struct ActivationQuery {
     /// Ended ones too.
     #[serde(default)]
     all: bool,
-    /// At most this many (1,000).
+    /// At most this many: 1 to 1,000; 100 unless it is given. More is read as 1,000.
     limit: Option<u32>,
 }
 
@@ -504,7 +547,7 @@ pub(super) async fn list_activations(
         serial: wanted.serial.map(|s| app.serial(&s)).transpose()?,
         machine: wanted.machine_id.map(|id| id.parse::<MachineId>().map_err(bad)).transpose()?,
         ended_too: wanted.all,
-        limit: wanted.limit.unwrap_or(100).clamp(1, MAX_PAGE),
+        limit: page(wanted.limit)?,
     };
     Ok(Json(app.parts.store.activations(filter).await?.into_iter().map(Into::into).collect()))
 }
@@ -522,7 +565,7 @@ pub(super) struct Released {
 pub(super) async fn release_activation(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<Released>, ApiProblem> {
     admin.may(Scope::ActivationsWrite)?;
     let id: ActivationId = id.parse().map_err(bad)?;

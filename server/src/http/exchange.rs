@@ -103,10 +103,14 @@ async fn answer(
     request: HttpRequest<Body>,
 ) -> Result<Vec<u8>, ApiProblem> {
     let bytes = read_body(request, MAX_REQUEST_BODY).await?;
-    let body: RequestBody = from_slice_strict(&bytes).map_err(|error| {
+    let refused = |why: String| {
         Problem::new(ProblemCode::BadRequest)
-            .detail(format!("The body must be {{\"request\": \"…\"}}: {error}."))
-    })?;
+            .detail(format!("The body must be {{\"request\": \"…\"}}: {why}."))
+    };
+    if !is_object(&bytes) {
+        return Err(refused("it is no JSON object".to_owned()).into());
+    }
+    let body: RequestBody = from_slice_strict(&bytes).map_err(|error| refused(error.to_string()))?;
     drop(bytes);
     let issuer = app.parts.issuer.get();
     let incoming = desk::read(&issuer, &body.request)?;
@@ -121,6 +125,12 @@ async fn answer(
     }
     let settled = desk::settle(app, issuer, incoming, peer).await?;
     Ok(serde_json::to_vec(&AnswerBody { answer: settled.answer }).unwrap_or_default())
+}
+
+/// Whether a text that may be JSON begins an object. serde would read a list of a structure's values as well, and its
+/// errors would tell how the structure is called here.
+pub(super) fn is_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b"{")
 }
 
 /// Reads a body up to a limit, and not for ever.

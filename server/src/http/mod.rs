@@ -54,6 +54,10 @@ pub fn router(app: Arc<App>) -> Router {
                     .detail("This server has no such page: its interface is described at /v1/openapi.json."),
             )
         })
-        .method_not_allowed_fallback(async || ApiProblem::from(Problem::new(ProblemCode::MethodNotAllowed)))
+        .method_not_allowed_fallback(async || {
+            ApiProblem::from(Problem::new(ProblemCode::MethodNotAllowed).detail(
+                "The header Allow names the methods of this path; /v1/openapi.json describes what they do.",
+            ))
+        })
         .with_state(app)
 }

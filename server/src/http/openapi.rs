@@ -240,6 +240,7 @@ fn document() -> serde_json::Value {
             if let Some(scope) = admin::scope(method, path) {
                 let scopes = format!("Scopes: `{}`.", scope.granted_by().join("`, `"));
                 operation["description"] = scopes.into();
+                describe_refusals(operation);
             }
         }
     }
@@ -261,6 +262,38 @@ fn document() -> serde_json::Value {
         }
     }
     document
+}
+
+/// Adds what every path of administrators may answer; operations name only what is their own. Refusals without a body
+/// of their own are problems.
+fn describe_refusals(operation: &mut serde_json::Value) {
+    let takes = |what: &str| operation.get(what).is_some();
+    let (input, body) = (takes("parameters") || takes("requestBody"), takes("requestBody"));
+    let all = [
+        ("400", "What was sent makes no sense; the detail says what.", input),
+        (
+            "401",
+            "The header “Authorization: Bearer KEY” is missing, or its key is not known or not valid any more.",
+            true,
+        ),
+        ("403", "The key has none of the scopes that are needed.", true),
+        ("413", "The body is too large.", body),
+        ("5XX", "The server cannot do it at the moment; nothing was changed.", true),
+    ];
+    let Some(responses) = operation.get_mut("responses").and_then(|r| r.as_object_mut()) else { return };
+    for (status, sentence, _) in all.into_iter().filter(|(.., may)| *may) {
+        responses.entry(status).or_insert_with(|| serde_json::json!({ "description": sentence }));
+    }
+    for (status, response) in responses.iter_mut() {
+        if !status.starts_with('2')
+            && let Some(response) = response.as_object_mut()
+        {
+            response.entry("content").or_insert_with(|| {
+                let schema = serde_json::json!({ "$ref": "#/components/schemas/Problem" });
+                serde_json::json!({ "application/problem+json": { "schema": schema } })
+            });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -306,6 +339,63 @@ mod tests {
             "Scopes: `support`, `all`."
         );
         assert!(text["components"]["securitySchemes"]["admin_key"].is_object());
+    }
+
+    /// OpenAPI wants a parameter `in` the path for each name in the template, and for no other.
+    #[test]
+    fn parameters_are_where_the_route_takes_them() {
+        let text = document();
+        let (mut of_path, mut of_query) = (0, 0);
+        for (path, operations) in text["paths"].as_object().unwrap() {
+            let mut named: Vec<&str> =
+                path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}')).collect();
+            named.sort_unstable();
+            for (method, operation) in operations.as_object().unwrap() {
+                let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+                let mut taken: Vec<&str> = Vec::new();
+                for parameter in parameters {
+                    match parameter["in"].as_str().unwrap() {
+                        "path" => {
+                            taken.push(parameter["name"].as_str().unwrap());
+                            assert_eq!(parameter["required"], true, "{method} {path}");
+                            of_path += 1;
+                        }
+                        "query" => {
+                            assert_ne!(parameter["required"], true, "{method} {path}");
+                            of_query += 1;
+                        }
+                        other => panic!("{method} {path}: {other}"),
+                    }
+                }
+                taken.sort_unstable();
+                assert_eq!(taken, named, "{method} {path}");
+            }
+        }
+        assert!(of_path >= 7 && of_query == 9, "{of_path} {of_query}");
+    }
+
+    #[test]
+    fn paths_of_administrators_describe_their_refusals() {
+        let text = document();
+        for (path, operations) in text["paths"].as_object().unwrap() {
+            if !path.starts_with("/v1/admin/") {
+                continue;
+            }
+            for (method, operation) in operations.as_object().unwrap() {
+                let takes = |what: &str| operation.get(what).is_some();
+                let mut statuses = vec!["401", "403"];
+                if takes("parameters") || takes("requestBody") {
+                    statuses.push("400");
+                }
+                for status in statuses {
+                    let schema =
+                        &operation["responses"][status]["content"]["application/problem+json"]["schema"];
+                    assert_eq!(schema["$ref"], "#/components/schemas/Problem", "{method} {path} {status}");
+                }
+            }
+        }
+        let wrong_rows = &text["paths"]["/v1/admin/licenses/import"]["post"]["responses"]["422"]["content"];
+        assert!(wrong_rows["application/json"].is_object());
     }
 
     /// The schemas above describe types of the protocol crate: this fails when those move away.

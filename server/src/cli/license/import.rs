@@ -1,5 +1,6 @@
 //! `claviger-server license import`: a shop's existing serial numbers, all of them or none.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::{Clock as _, SystemClock};
@@ -23,17 +24,13 @@ pub(super) struct Args {
 
 /// Wrong lines that are told one by one.
 const TOLD: usize = 20;
+/// Most bytes of a file: a million rows of the longest serial numbers and codes.
+const MAX_FILE: u64 = 128 * 1024 * 1024;
 
 pub(super) async fn run(shop: &Shop, args: &Args, output: Output) -> Result<(), Failure> {
     let product = find_product(shop.store.as_ref(), &args.terms.product).await?;
     let terms = args.terms.order(None, 1).terms(product)?;
-    let bytes = std::fs::read(&args.file).map_err(|e| {
-        let kind = match e.kind() {
-            std::io::ErrorKind::NotFound => FailureKind::NotFound,
-            _ => FailureKind::Environment,
-        };
-        Failure::new(kind, format!("could not read {}: {e}", args.file.display()))
-    })?;
+    let bytes = open(&args.file, MAX_FILE)?;
     let (rows, mut errors) = read(&args.file, &bytes)?;
     let count = rows.len() + errors.len();
     if count == 0 {
@@ -81,6 +78,30 @@ fn refused(errors: &[RowError], rows: usize, output: Output) -> Failure {
     Failure::new(FailureKind::BadInput, message).hint("mend the lines named above and import the file again")
 }
 
+/// Reads a whole file of at most `most` bytes.
+fn open(file: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    let name = file.display();
+    let unreadable = |e: std::io::Error| {
+        let (kind, hint) = match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                (FailureKind::NotFound, "name the CSV file with the serial numbers")
+            }
+            std::io::ErrorKind::IsADirectory => (FailureKind::BadInput, "name a CSV file, not a folder"),
+            _ => (FailureKind::Environment, "make it readable for this account, or name another file"),
+        };
+        Failure::new(kind, format!("could not read {name}: {e}")).hint(hint)
+    };
+    let mut bytes = Vec::new();
+    let mut reader = std::fs::File::open(file).map_err(unreadable)?.take(most + 1);
+    reader.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        let failure = Failure::new(FailureKind::BadInput, format!("{name} has more than {most} bytes"));
+        return Err(failure
+            .hint("split it into several files, each with the first line, and import one after another"));
+    }
+    Ok(bytes)
+}
+
 /// The rows of a file, and those that are none, each with its line.
 type Rows = (Vec<(u64, ImportRow)>, Vec<RowError>);
 
@@ -91,6 +112,11 @@ fn read(file: &Path, bytes: &[u8]) -> Result<Rows, Failure> {
     }
     // Spreadsheets like to put a byte order mark first.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Some(quote) = open_quote(bytes) {
+        let line = Lines { bytes, at: 0, line: 1 }.of(quote as u64);
+        return Err(bad(&format!("line {line}: a quote opens there and is never closed"))
+            .hint("everything after it would be one row: close the quote, or take it out, and import the file again"));
+    }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(bytes);
     let headers = reader.headers().map_err(|e| bad(&e.to_string()))?.clone();
     let columns = Columns::find(&headers).map_err(|(why, hint)| bad(&why).hint(hint))?;
@@ -119,6 +145,12 @@ fn read(file: &Path, bytes: &[u8]) -> Result<Rows, Failure> {
             wrong.push(RowError { line, error });
             continue;
         }
+        if record.iter().any(|field| field.contains(['\n', '\r'])) {
+            let error =
+                "it goes on over several lines inside quotes: is a quote missing or too many?".to_owned();
+            wrong.push(RowError { line, error });
+            continue;
+        }
         let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(str::to_owned);
         rows.push((
             line,
@@ -130,6 +162,32 @@ fn read(file: &Path, bytes: &[u8]) -> Result<Rows, Failure> {
         ));
     }
     Ok((rows, wrong))
+}
+
+/// Where a quote opens that the file never closes, as the reader of records sees quotes: only at the beginning of a
+/// field, and doubled ones inside stand for themselves.
+fn open_quote(bytes: &[u8]) -> Option<usize> {
+    enum At {
+        Start,
+        Bare,
+        Quoted(usize),
+        /// After a quote inside a quoted field: its end, or the first of two.
+        Closing(usize),
+    }
+    let mut state = At::Start;
+    for (at, byte) in bytes.iter().enumerate() {
+        state = match (state, byte) {
+            (At::Start, b'"') => At::Quoted(at),
+            (At::Quoted(opened), b'"') => At::Closing(opened),
+            (At::Quoted(opened), _) | (At::Closing(opened), b'"') => At::Quoted(opened),
+            (_, b',' | b'\n' | b'\r') => At::Start,
+            _ => At::Bare,
+        };
+    }
+    match state {
+        At::Quoted(opened) => Some(opened),
+        _ => None,
+    }
 }
 
 /// Where which column is.
@@ -155,6 +213,13 @@ impl Columns {
         let known = ["serial", "unlock_code", "order_id"];
         if let Some(strange) = names.iter().find(|n| !known.contains(&n.as_str())) {
             return Err((format!("the column “{strange}” is not known"), NAMES));
+        }
+        let twice = |(at, name): &(usize, &String)| names.iter().skip(at + 1).any(|other| other == *name);
+        if let Some((_, name)) = names.iter().enumerate().find(twice) {
+            return Err((
+                format!("line 1 names the column “{name}” twice"),
+                "take one of the two columns out",
+            ));
         }
         let column = |name: &str| names.iter().position(|n| n == name);
         let serial = column("serial").ok_or_else(|| ("there is no column “serial”".to_owned(), NAMES))?;
@@ -199,10 +264,43 @@ mod tests {
     #[test]
     fn lines_are_counted_as_an_editor_does() {
         let text = "Serial,ORDER_ID\na,1\nb\n\n\"c\nc\",2\nd,3,4\ne,5\n";
-        let told = (vec![2, 5, 8], vec![3, 7]);
+        let told = (vec![2, 8], vec![3, 5, 7]);
         assert_eq!(lines(text), told);
         assert_eq!(lines(&text.replace('\n', "\r\n")), told);
         assert_eq!(lines(&format!("\u{feff}{text}")), told);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_swallows_no_rows() {
+        for (text, line) in [
+            ("serial\n\"SHOP-7001\nSHOP-7002\nSHOP-7003\n", "line 2"),
+            ("serial,order_id\r\nSHOP-7001,1\r\nSHOP-7002,\"2", "line 3"),
+            ("\"serial\nSHOP-7001\n", "line 1"),
+            ("serial\nSHOP-7001\n\"\"\"SHOP-7002\n", "line 3"),
+        ] {
+            let failure = read(Path::new("x.csv"), text.as_bytes()).unwrap_err().to_string();
+            assert!(failure.contains(line) && failure.contains("quote"), "{failure}");
+        }
+        // Closed, but several lines in one: refused as a row.
+        assert_eq!(lines("serial\n\"SHOP-7001\nSHOP-7002\"\nSHOP-7003\n"), (vec![4], vec![2]));
+        assert_eq!(
+            lines("\"serial\",order_id\n\"SHOP-7001\",\"say \"\"a\"\"\"\nSHOP-7\"002,\n"),
+            (vec![2, 3], vec![])
+        );
+    }
+
+    #[test]
+    fn a_column_that_stands_twice_is_refused() {
+        let failure = read(Path::new("x.csv"), b"serial,Serial\nSHOP-7001,SHOP-7002\n").unwrap_err();
+        assert!(failure.to_string().contains("line 1") && failure.to_string().contains("twice"), "{failure}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_an_end_is_not_read_without_bound() {
+        let failure = open(Path::new("/dev/zero"), 1_000).unwrap_err();
+        assert!(failure.to_string().contains("more than 1000 bytes"), "{failure}");
+        assert!(open(Path::new("/"), 1_000).is_err());
     }
 
     #[test]
