@@ -55,9 +55,10 @@ pub fn router(app: Arc<App>) -> Router {
             )
         })
         .method_not_allowed_fallback(async || {
-            ApiProblem::from(Problem::new(ProblemCode::MethodNotAllowed).detail(
-                "The header Allow names the methods of this path; /v1/openapi.json describes what they do.",
-            ))
+            ApiProblem::from(
+                Problem::new(ProblemCode::MethodNotAllowed)
+                    .detail("This path takes another method: /v1/openapi.json says which."),
+            )
         })
         .with_state(app)
 }
