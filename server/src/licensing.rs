@@ -465,10 +465,11 @@ pub async fn renewal(
     wanted: &Renewal,
 ) -> Result<LicenseChange, LicensingError> {
     let invalid = |text: &str| Err(LicensingError::Invalid(text.to_owned()));
-    let listed = store
-        .license(serial.clone())
-        .await?
-        .ok_or_else(|| StoreError::NotFound(format!("there is no license {serial}")))?;
+    let listed = store.license(serial.clone()).await?.ok_or_else(|| {
+        StoreError::NotFound(format!(
+            "there is no license {serial}: look for a mistyped letter, or see `claviger-server license list`"
+        ))
+    })?;
     if *wanted == Renewal::default() {
         return invalid("nothing would change");
     }

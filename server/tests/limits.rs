@@ -52,9 +52,7 @@ async fn requests_that_make_no_sense_get_problems_with_codes() {
     check(&get("/nothing").await, 404, ProblemCode::NotFound);
     let wrong_method = get("/v1/activate").await;
     check(&wrong_method, 405, ProblemCode::MethodNotAllowed);
-    assert!(
-        wrong_method.problem().detail.unwrap().contains("Allow") && wrong_method.head.contains("allow: POST")
-    );
+    assert!(wrong_method.problem().detail.unwrap().contains("/v1/openapi.json"));
     check(&post(br#" ["a.b.c"]"#.to_vec()).await, 400, ProblemCode::BadRequest);
     for body in
         ["", "{", "[]", r#"{"request":1}"#, r#"{"request":"x","more":1}"#, r#"{"request":"x","request":"x"}"#]

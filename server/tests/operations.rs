@@ -565,3 +565,69 @@ fn usage_statistics_begin_with_a_notice_and_a_plan() {
     let key = std::fs::read_dir(vendor.path("data/telemetry/keys")).unwrap().next().unwrap().unwrap();
     assert_eq!(mode(&key.path()), 0o600);
 }
+
+#[test]
+fn refusals_say_what_to_do_next() {
+    let vendor = Vendor::ready();
+    vendor.refused(&["backup", "nonexist/x.backup", "--data", "data"], 3, "hint: make the folder first");
+    vendor.refused(&["restore", "nonexist.backup", "--data", "other"], 3, "could not open nonexist.backup");
+    vendor.refused(
+        &[
+            "init",
+            "--demo",
+            "--data",
+            "passphrase/below",
+            "--vendor",
+            "com.example",
+            "--name",
+            "E",
+            "--prefix",
+            "EXA",
+            "--server-url",
+            "http://127.0.0.1:9",
+        ],
+        7,
+        "hint: name a folder",
+    );
+    vendor.json(&["product", "add", "--data", "data", "com.example.synth", "--name", "Synth"]);
+    vendor.refused(
+        &["license", "issue", "--data", "data", "--product", "synth", "--seats", "99999999999"],
+        2,
+        "1..=100000",
+    );
+    let import = ["license", "import", ".", "--data", "data", "--product", "synth"];
+    vendor.refused(&import, 5, "hint: name a CSV file");
+    vendor.refused(&["license", "revoke", "SHOP-0001", "--data", "data"], 3, "claviger-server license list");
+    let order = [
+        "license",
+        "issue",
+        "--data",
+        "data",
+        "--product",
+        "synth",
+        "--kind",
+        "subscription",
+        "--paid-through",
+    ];
+    let serial = vendor.json(&[&order[..], &["2999-01-01"]].concat());
+    let serial = serial["licenses"][0]["serial"].as_str().or(serial["serial"].as_str()).unwrap().to_owned();
+    let past = vendor.run(&["license", "renew", &serial, "--paid-through", "2020-01-01", "--data", "data"]);
+    assert!(String::from_utf8_lossy(&past.stderr).contains("warning: 2020-01-01 is over"), "{past:?}");
+    std::fs::write(vendor.path("data/keyset.jws"), "damaged").unwrap();
+    vendor.refused(&["license", "list", "--data", "data"], 5, "hint: take another copy");
+    std::fs::remove_file(vendor.path("data/keyset.jws")).unwrap();
+    std::fs::write(vendor.path("data/claviger.db"), "damaged".repeat(1000)).unwrap();
+    vendor.refused(
+        &["license", "list", "--data", "data"],
+        5,
+        "hint: stop the server and restore the newest backup",
+    );
+}
+
+#[test]
+fn an_init_without_a_passphrase_leaves_no_folder() {
+    let vendor = Vendor::new();
+    let args = vendor.init_args(&["--passphrase-file", "missing"]);
+    assert!(!vendor.run(&args).status.success());
+    assert!(!vendor.path("data").exists());
+}

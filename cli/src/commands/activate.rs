@@ -252,7 +252,8 @@ fn taken(seats: &Seats) -> String {
 /// The commands that free a seat: given up over there, or taken over from here.
 fn freeing(seats: &Seats, serial: &str, again: &str) -> String {
     let Some(oldest) = seats.holders.iter().min_by_key(|h| h.last_seen) else {
-        return format!("Give it up on a computer that uses it:\n    claviger deactivate {}", shell(serial));
+        // Nobody holds one: there is nothing to free and nothing to replace.
+        return format!("Activate without replacing a computer:\n    {again}");
     };
     let name = oldest.device_name.as_str();
     let unique = seats.holders.iter().filter(|h| h.device_name == oldest.device_name).count() == 1;

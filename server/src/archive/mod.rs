@@ -45,6 +45,10 @@ pub enum ArchiveError {
     NotEmpty(PathBuf),
     #[error("{} exists already; a backup never overwrites", .0.display())]
     Exists(PathBuf),
+    #[error("there is no folder {}", .0.display())]
+    NoFolder(PathBuf),
+    #[error("could not open {}", .0.display())]
+    Open(PathBuf, #[source] io::Error),
     #[error("the database could not be read or written")]
     Database(#[source] sqlx::Error),
     #[error("a file could not be read or written")]
@@ -81,6 +85,10 @@ pub async fn backup(
 ) -> Result<Summary, ArchiveError> {
     if path.exists() {
         return Err(ArchiveError::Exists(path.to_owned()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(ArchiveError::NoFolder(folder.to_owned()));
     }
     // Keys and keyset as they are at one moment.
     let _lock = KeysLock::take(data)?;
@@ -225,7 +233,7 @@ pub fn inspect(path: &Path, passphrase: Option<&Passphrase>) -> Result<Summary, 
 /// # Errors
 /// [`ArchiveError`].
 pub fn header(path: &Path) -> Result<Header, ArchiveError> {
-    container::check(&mut File::open(path)?)
+    container::check(&mut File::open(path).map_err(|e| ArchiveError::Open(path.to_owned(), e))?)
 }
 
 fn read(

@@ -71,12 +71,31 @@ impl From<ArchiveError> for Failure {
             | ArchiveError::TooNew(_)
             | ArchiveError::Stranger(_) => FailureKind::BadInput,
             ArchiveError::PassphraseNeeded | ArchiveError::WrongPassphrase => FailureKind::Denied,
+            ArchiveError::NoFolder(_) => FailureKind::NotFound,
+            ArchiveError::Open(_, cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                FailureKind::NotFound
+            }
             ArchiveError::NotEmpty(_) | ArchiveError::Exists(_) => FailureKind::Conflict,
             ArchiveError::Database(_)
             | ArchiveError::Io(_)
+            | ArchiveError::Open(..)
             | ArchiveError::Envelope(_)
             | ArchiveError::Keys(_) => FailureKind::Environment,
         };
-        Self::from_error(kind, &error)
+        let hint = match &error {
+            ArchiveError::NoFolder(_) => "make the folder first, or name a file in one that exists",
+            ArchiveError::Open(..) => "name the backup's file, readable for this account",
+            ArchiveError::NotABackup => "name a file that `claviger-server backup` wrote",
+            ArchiveError::PassphraseNeeded | ArchiveError::WrongPassphrase => {
+                "give the backup's own passphrase, with --passphrase-file or when asked"
+            }
+            ArchiveError::NotEmpty(_) => "name a new folder with --data",
+            ArchiveError::Exists(_) => "name a new file",
+            ArchiveError::Database(_) | ArchiveError::Io(_) => {
+                "look at the disk's free space and the permissions of both folders, then try again"
+            }
+            _ => return Self::from_error(kind, &error),
+        };
+        Self::from_error(kind, &error).hint(hint)
     }
 }

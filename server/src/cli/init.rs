@@ -85,18 +85,28 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     refuse_if_something_is_there(&data, unfinished)?;
     let roots = root_key_dir(args.root_key_dir.as_deref(), &folder, args.demo)?;
 
-    let folder_error =
-        |e| Failure::new(FailureKind::Environment, format!("could not create {}: {e}", folder.display()));
+    let folder_error = |e| {
+        let failure =
+            Failure::new(FailureKind::Environment, format!("could not create {}: {e}", folder.display()));
+        failure.hint("name a folder with --data that can be made there: no file in the way, and writable for this account")
+    };
+    let made = !folder.exists();
     durable::private_dir(&folder).map_err(folder_error)?;
     let demo_passphrase = roots.join("passphrase.txt");
     let made_up = args.demo && args.passphrase.passphrase_file.is_none();
     let passphrase = if made_up {
-        demo_secret(&roots, &demo_passphrase)?
+        demo_secret(&roots, &demo_passphrase)
     } else if unfinished {
-        args.passphrase.get("the root keys of the interrupted init")?
+        args.passphrase.get("the root keys of the interrupted init")
     } else {
-        args.passphrase.choose("the root keys", output)?
+        args.passphrase.choose("the root keys", output)
     };
+    let passphrase = passphrase.inspect_err(|_| {
+        if made {
+            // Only while nothing is in it.
+            let _ = std::fs::remove_dir(&folder);
+        }
+    })?;
     if unfinished {
         output.say("Going on with an init that was interrupted.");
     } else {
@@ -174,7 +184,21 @@ fn report(
         "  claviger-server license issue --data {folder} --product {}.synth --seats 3",
         profile.iss
     ));
-    output.say(format_args!("  claviger-server serve --data {folder}"));
+    let listen = listen(&profile.server).map(|address| format!(" --listen {address}")).unwrap_or_default();
+    output.say(format_args!("  claviger-server serve --data {folder}{listen}"));
+}
+
+/// Where `serve` has to listen to be found at a server's address on this machine, unless it does so anyway. Behind an
+/// `https` address stands whatever the vendor puts there.
+fn listen(server: &str) -> Option<String> {
+    let uri: axum::http::Uri =
+        server.parse().ok().filter(|u: &axum::http::Uri| u.scheme_str() == Some("http"))?;
+    let host = match uri.host()? {
+        "localhost" => "127.0.0.1",
+        host => host,
+    };
+    let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    (address != "127.0.0.1:8717").then_some(address)
 }
 
 fn refuse_if_something_is_there(data: &DataDir, unfinished: bool) -> Result<(), Failure> {
@@ -315,6 +339,16 @@ pub(super) fn failure(error: &KeysError) -> Failure {
     };
     let failure = Failure::from_error(kind, error);
     match error {
+        KeysError::Document { .. } => failure.hint(
+            "take another copy of that file; a server's own ones are in its backups: claviger-server restore FILE --data \
+             NEW-FOLDER",
+        ),
+        KeysError::Io { source, .. } => failure.hint(match source.kind() {
+            std::io::ErrorKind::NotFound => "look for a slip in the path",
+            std::io::ErrorKind::StorageFull => "make room on that disk and give the command again",
+            std::io::ErrorKind::PermissionDenied => "run the command as the account that the file belongs to",
+            _ => "look at the path, its permissions and the disk, then give the command again",
+        }),
         KeysError::NotInitialised { path } => {
             failure.hint(format!("make a server there with `claviger-server init --data {}`", path.display()))
         }
@@ -354,6 +388,15 @@ mod tests {
         );
         assert!(page("--policy-url", "https://example.com/privacy").is_ok());
         assert!(page("--policy-url", "javascript:alert(1)").is_err());
+    }
+
+    #[test]
+    fn the_next_step_listens_where_the_profile_says() {
+        assert_eq!(listen("http://127.0.0.1:18801").as_deref(), Some("127.0.0.1:18801"));
+        assert_eq!(listen("http://localhost:9").as_deref(), Some("127.0.0.1:9"));
+        assert_eq!(listen("http://[::1]:9").as_deref(), Some("[::1]:9"));
+        assert_eq!(listen("http://127.0.0.1:8717"), None);
+        assert_eq!(listen("https://licenses.example.com"), None);
     }
 
     #[cfg(unix)]

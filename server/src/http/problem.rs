@@ -74,11 +74,12 @@ impl From<&StoreError> for ApiProblem {
                 "The server's database failed. Nothing was changed; the server's log says why.",
                 30,
             ),
-            StoreError::Missing(_) | StoreError::TooNew { .. } | StoreError::Corrupt(_) => {
-                Problem::new(ProblemCode::Internal)
-                    .detail("Nothing was changed; the server's log says why.")
-                    .into()
-            }
+            StoreError::Missing(_)
+            | StoreError::TooNew { .. }
+            | StoreError::Corrupt(_)
+            | StoreError::Damaged(_) => Problem::new(ProblemCode::Internal)
+                .detail("Nothing was changed; the server's log says why.")
+                .into(),
         }
     }
 }

@@ -91,6 +91,9 @@ pub enum StoreError {
     /// A row that cannot have been written by this program.
     #[error("the database holds something unreadable in {0}: restore a backup")]
     Corrupt(&'static str),
+    /// The file is not what SQLite wrote.
+    #[error("the database is damaged")]
+    Damaged(#[source] sqlx::Error),
     /// Anything else.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
@@ -117,6 +120,7 @@ impl From<sqlx::Error> for StoreError {
             match code & 0xff {
                 13 => return Self::Full,
                 5 | 6 => return Self::Busy,
+                11 | 26 => return Self::Damaged(error),
                 _ => {}
             }
         }

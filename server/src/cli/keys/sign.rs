@@ -1,12 +1,12 @@
 //! `keys sign` and `keys sunset`: what happens where the root key is. No data folder is needed there.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::{Clock as _, SystemClock};
 use claviger_protocol::ids::ProductId;
 
 use super::{RootKey, open_root};
+use crate::cli::common::confirm;
 use crate::cli::{Failure, FailureKind, Output};
 use crate::keys::request::{self, SigningRequest, sign_keyset, sign_sunset};
 use crate::keys::root::RootKeyFile;
@@ -50,7 +50,7 @@ pub(super) fn keyset(
             key.since.date()
         ));
     }
-    confirm(yes, "Sign this?")?;
+    confirm(yes, "Sign this?", "nothing was signed")?;
     let (file, key) = open_root(&root.root_key, &root.passphrase)?;
     let (keyset, text) = sign_keyset(&wish, &file, &key, SystemClock.now())?;
     write(&out, &text)?;
@@ -83,7 +83,7 @@ pub(super) fn sunset(
         output.say(format_args!("  {product}"));
     }
     output.say("Once it is out, nobody can take it back.");
-    confirm(yes, "Sign this?")?;
+    confirm(yes, "Sign this?", "nothing was signed")?;
     let (file, key) = open_root(&root.root_key, &root.passphrase)?;
     let count = products.len();
     write(&out, &sign_sunset(&file, &key, products, SystemClock.now()))?;
@@ -96,18 +96,4 @@ pub(super) fn sunset(
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     durable::create(path, format!("{text}\n").as_bytes(), durable::PUBLIC)
         .map_err(|e| KeysError::io("write", path)(e).into())
-}
-
-/// Asks on a terminal. Without one the command line itself is the answer: a script said what it wants.
-fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
-    if yes || !std::io::stdin().is_terminal() {
-        return Ok(());
-    }
-    let mut answer = String::new();
-    let asked = write!(std::io::stderr(), "{question} [y/N] ")
-        .and_then(|()| std::io::stdin().read_line(&mut answer).map(|_| ()));
-    if asked.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::new(FailureKind::Denied, "nothing was signed"))
 }

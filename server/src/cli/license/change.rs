@@ -4,7 +4,7 @@ use claviger_protocol::clock::{Clock as _, Date, SystemClock};
 use claviger_protocol::unlock::UnlockCode;
 use ring::rand::SystemRandom;
 
-use crate::cli::common::Shop;
+use crate::cli::common::{Shop, confirm};
 use crate::cli::{Failure, FailureKind, Output, counted};
 use crate::engine::model::LicenseState;
 use crate::licensing;
@@ -22,7 +22,7 @@ pub(super) struct RenewArgs {
     #[arg(long, value_name = "DATE")]
     updates_until: Option<Date>,
     /// Machines that it may be active on.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     seats: Option<u32>,
     /// Lost machines that may be replaced in a year.
     #[arg(long, value_name = "N")]
@@ -46,8 +46,17 @@ pub(super) async fn state(
     Ok(())
 }
 
-pub(super) async fn transfer(shop: &Shop, serial: &str, output: Output) -> Result<(), Failure> {
+pub(super) async fn revoke(shop: &Shop, serial: &str, yes: bool, output: Output) -> Result<(), Failure> {
+    let parsed = shop.serial(serial)?;
+    let question = format!("Revoke {parsed} for ever? Nobody can take it back (suspend can be).");
+    confirm(yes, &question, "nothing was revoked")?;
+    state(shop, serial, LicenseState::Revoked, output).await
+}
+
+pub(super) async fn transfer(shop: &Shop, serial: &str, yes: bool, output: Output) -> Result<(), Failure> {
     let serial = shop.serial(serial)?;
+    let question = format!("End all activations of {serial} and make its unlock code worthless?");
+    confirm(yes, &question, "nothing was transferred")?;
     let code = UnlockCode::random(&SystemRandom::new()).map_err(licensing::LicensingError::from)?;
     let ended =
         licensing::transfer(shop.store.as_ref(), &shop.profile, &serial, &code, SystemClock.now()).await?;
@@ -80,6 +89,14 @@ pub(super) async fn renew(shop: &Shop, args: &RenewArgs, output: Output) -> Resu
     let found = shop.store.license(serial.clone()).await?;
     let listed =
         found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no license {serial}")))?;
+    if let Some(day) = args.paid_through
+        && licensing::end_of(day) < SystemClock.now()
+    {
+        output.warn(format!(
+            "warning: {day} is over: {serial} ends with its days of grace. If that was a slip, give the command again with \
+             the right day"
+        ));
+    }
     output.say(format!("{serial} is renewed; machines get their new certificates at their next contact."));
     output.result(&crate::views::LicenseView::from(listed));
     Ok(())

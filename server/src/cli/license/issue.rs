@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID")]
     order_id: Option<String>,
     /// How many licenses.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
     /// Write serial numbers and unlock codes to this new file instead of printing them.
     #[arg(long, value_name = "FILE")]

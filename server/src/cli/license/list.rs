@@ -65,8 +65,10 @@ pub(super) async fn run(shop: &Shop, args: Args, output: Output) -> Result<(), F
 pub(super) async fn show(shop: &Shop, serial: &str, output: Output) -> Result<(), Failure> {
     let serial = shop.serial(serial)?;
     let found = shop.store.license(serial.clone()).await?;
-    let listed =
-        found.ok_or_else(|| Failure::new(FailureKind::NotFound, format!("there is no license {serial}")))?;
+    let listed = found.ok_or_else(|| {
+        Failure::new(FailureKind::NotFound, format!("there is no license {serial}"))
+            .hint("look for a mistyped letter, or see `claviger-server license list`")
+    })?;
     let filter =
         ActivationFilter { serial: Some(serial.clone()), limit: 100_000, ..ActivationFilter::default() };
     let activations = shop.store.activations(filter).await?.into_iter().map(ActivationView::from).collect();

@@ -38,22 +38,28 @@ enum Command {
         /// The serial number.
         serial: String,
     },
-    /// Revoke a license for ever.
+    /// Revoke a license for ever. On a terminal it asks first.
     Revoke {
         /// The serial number.
         serial: String,
+        /// Revoke without asking.
+        #[arg(long)]
+        yes: bool,
     },
-    /// Give a license to a new owner: makes a new unlock code and ends all activations.
+    /// Give a license to a new owner: makes a new unlock code and ends all activations. On a terminal it asks first.
     Transfer {
         /// The serial number.
         serial: String,
+        /// Transfer without asking.
+        #[arg(long)]
+        yes: bool,
     },
     Renew(change::RenewArgs),
 }
 
 /// Runs the command.
 pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
-    use crate::engine::model::LicenseState::{Active, Revoked, Suspended};
+    use crate::engine::model::LicenseState::{Active, Suspended};
     block_on(async {
         let shop = Shop::open(&args.data).await?;
         match args.command {
@@ -63,8 +69,8 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
             Command::Show { serial } => list::show(&shop, &serial, output).await,
             Command::Suspend { serial } => change::state(&shop, &serial, Suspended, output).await,
             Command::Resume { serial } => change::state(&shop, &serial, Active, output).await,
-            Command::Revoke { serial } => change::state(&shop, &serial, Revoked, output).await,
-            Command::Transfer { serial } => change::transfer(&shop, &serial, output).await,
+            Command::Revoke { serial, yes } => change::revoke(&shop, &serial, yes, output).await,
+            Command::Transfer { serial, yes } => change::transfer(&shop, &serial, yes, output).await,
             Command::Renew(args) => change::renew(&shop, &args, output).await,
         }
     })

@@ -15,7 +15,7 @@ pub(super) struct TermsArgs {
     #[arg(long, default_value = "perpetual")]
     kind: Kind,
     /// On how many machines each license may be active.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     seats: u32,
     /// Perpetual: the last release date covered; without it all releases are.
     #[arg(long, value_name = "DATE")]

@@ -198,7 +198,9 @@ impl Admin for SqliteStore {
     fn change_license(&self, serial: Serial, change: LicenseChange, now: Timestamp) -> Later<'_, u64> {
         in_transaction!(self, transaction, {
             let Some(license) = find(&mut transaction, &serial).await? else {
-                return Err(StoreError::NotFound(format!("there is no license {serial}")));
+                return Err(StoreError::NotFound(format!(
+                    "there is no license {serial}: look for a mistyped letter, or see `claviger-server license list`"
+                )));
             };
             let ended = match &change {
                 LicenseChange::Transfer(_) => {

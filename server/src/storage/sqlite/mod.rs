@@ -152,7 +152,7 @@ impl<'a> Held<'a> {
         match &result {
             Err(StoreError::Database(sqlx::Error::RowNotFound)) => {}
             // On a full disk SQLite itself rolls the transaction back, and the driver goes on counting it as open.
-            Err(StoreError::Database(_) | StoreError::Full) => *self.0 = None,
+            Err(StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Full) => *self.0 = None,
             _ => {}
         }
         result
