@@ -58,6 +58,10 @@ pub(super) struct Args {
     passphrase: PassphraseSource,
 }
 
+/// What to do when the data folder cannot be there.
+const PLACE: &str =
+    "name a folder with --data that can be made there: no file in the way, and writable for this account";
+
 /// Runs the command.
 ///
 /// # Errors
@@ -88,7 +92,7 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     let folder_error = |e| {
         let failure =
             Failure::new(FailureKind::Environment, format!("could not create {}: {e}", folder.display()));
-        failure.hint("name a folder with --data that can be made there: no file in the way, and writable for this account")
+        failure.hint(PLACE)
     };
     let made = !folder.exists();
     durable::private_dir(&folder).map_err(folder_error)?;
@@ -218,7 +222,8 @@ fn refuse_if_something_is_there(data: &DataDir, unfinished: bool) -> Result<(), 
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => {
-            return Err(Failure::new(FailureKind::Environment, format!("could not look into {folder}: {e}")));
+            return Err(Failure::new(FailureKind::Environment, format!("could not look into {folder}: {e}"))
+                .hint(PLACE));
         }
     };
     // A mount point has its lost+found.
