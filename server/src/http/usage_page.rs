@@ -21,6 +21,7 @@ use crate::telemetry::{Telemetry, page};
 
 /// Which weeks and titles.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Wanted {
     /// From this week on, as 2026-W48; empty: from the first.
