@@ -74,10 +74,25 @@ fn begin(options: Options) -> ExitCode {
     }
 }
 
+/// What to do about a daemon that does not start, by its exit code.
+fn advice(code: u8) -> &'static str {
+    match code {
+        exit::ALREADY_RUNNING => "use that one (`claviger daemon status`), or end that process first",
+        exit::FOLDERS => {
+            "give the folders to the user that the daemon runs as; `claviger doctor` names what stands in the way"
+        }
+        exit::SOCKET => "clear the socket's folder; `claviger doctor` names what stands in the way",
+        _ => "run `claviger doctor`",
+    }
+}
+
 async fn serve(paths: Paths) -> ExitCode {
     let fail = |code: u8, error: &dyn std::error::Error| {
-        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(error = %error, cause, "the daemon cannot start");
+        let next = advice(code);
+        match error.source() {
+            Some(cause) => tracing::error!(error = %error, %cause, next, "the daemon cannot start"),
+            None => tracing::error!(error = %error, next, "the daemon cannot start"),
+        }
         ExitCode::from(code)
     };
     let setup = Setup {

@@ -127,6 +127,16 @@ pub enum KeyError {
     Random,
 }
 
+/// What a vendor's device key is sealed for.
+fn key_purpose(vendor: &VendorId) -> String {
+    format!("claviger device key v1 {vendor}")
+}
+
+/// Whether a text can be what [`Machine::tag`] gives; anything else is damage.
+fn is_tag(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl State {
     /// Opens the state in this folder. State that was copied from another machine is moved aside first.
     ///
@@ -144,12 +154,26 @@ impl State {
             return Ok((state, None));
         }
         let aside = match stored {
+            Some(file) if !is_tag(&file.machine) || state.opens_on(machine) => {
+                state.set_aside(&path, "it names no machine, or another than its own keys");
+                None
+            }
             Some(_) => Some(platform::move_aside(&state.root, "from-another-machine")?),
             None => None,
         };
         platform::make_dir(&state.root, Visibility::Private)?;
         state.write_json(&path, &MachineFile { machine: tag })?;
         Ok((state, aside))
+    }
+
+    /// Whether a device key in here was sealed on this machine: then the state is this machine's, whatever it is marked.
+    fn opens_on(&self, machine: &Machine) -> bool {
+        self.vendors().unwrap_or_default().iter().any(|vendor| {
+            let sealed = platform::read_bounded(&self.vendor(vendor).join("device.key"), 4096).ok().flatten();
+            sealed.is_some_and(|sealed| {
+                machine.open(&key_purpose(vendor), &sealed).is_ok_and(|key| key.is_some())
+            })
+        })
     }
 
     /// The state in a folder that cannot be marked as this machine's: what is in it can still be read.
@@ -310,7 +334,7 @@ impl State {
         rng: &dyn SecureRandom,
     ) -> Result<SigningKey, KeyError> {
         let path = self.vendor(vendor).join("device.key");
-        let purpose = format!("claviger device key v1 {vendor}");
+        let purpose = key_purpose(vendor);
         if let Some(sealed) = self.read_or_set_aside(&path, 4096)? {
             let seed = machine.open(&purpose, &sealed)?;
             if let Some(seed) = seed.and_then(|s| <[u8; 32]>::try_from(s.as_slice()).ok()) {

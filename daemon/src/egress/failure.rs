@@ -51,6 +51,8 @@ pub enum Failure {
     NotAServer { status: u16 },
     #[error("The proxy asks for a user name and password")]
     ProxyRefused,
+    #[error("The proxy {0}, which the administrator's policy names, cannot be reached")]
+    ProxyUnreachable(String),
     #[error("The vendor's server {} (HTTP {status})", trouble(*.status))]
     ServerError { status: u16, retry_after: Option<u64> },
     #[error("The signed answer cannot be believed: {message}")]
@@ -101,6 +103,7 @@ impl Failure {
             Self::NotAnAnswer => "not_an_answer",
             Self::NotAServer { .. } => "not_a_server",
             Self::ProxyRefused => "proxy_refused",
+            Self::ProxyUnreachable(_) => "proxy_unreachable",
             Self::ServerError { status: 429 | 503, .. } => "server_busy",
             Self::ServerError { .. } => "server_error",
             Self::Untrusted { .. } => "untrusted_answer",
@@ -124,6 +127,7 @@ impl Failure {
             | Self::TlsUnknownIssuer
             | Self::Tls(_)
             | Self::ProxyRefused
+            | Self::ProxyUnreachable(_)
             | Self::Setup(_)
             | Self::Log(_) => true,
             Self::Timeout
@@ -181,6 +185,9 @@ impl Failure {
             Self::ProxyRefused => {
                 "Name the proxy with its user and password in HTTPS_PROXY or in the policy."
             }
+            Self::ProxyUnreachable(_) => {
+                "Check that it runs, and `proxy` in /etc/claviger/policy.toml; then restart the daemon."
+            }
             Self::TooLarge | Self::Untrusted { .. } => {
                 "Something between this computer and the vendor changes what it says, or its server is broken: try \
                  another network, then tell the vendor."
@@ -189,7 +196,10 @@ impl Failure {
                 let wait = match seconds {
                     0 | 1 => "a second".to_owned(),
                     2..=120 => format!("{seconds} seconds"),
-                    _ => format!("{} minutes", seconds.div_ceil(60)),
+                    121..=7200 => format!("{} minutes", seconds.div_ceil(60)),
+                    7201..=172_800 => format!("{} hours", seconds.div_ceil(3600)),
+                    // No server means that; a number of days would only frighten.
+                    _ => "a day or two".to_owned(),
                 };
                 return format!("Try again in {wait}. Your licenses are untouched.");
             }
@@ -314,4 +324,17 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_one_is_told_to_wait_for_years() {
+        let advice = |seconds| Failure::ServerError { status: 503, retry_after: Some(seconds) }.advice();
+        assert!(advice(30).contains("30 seconds") && advice(600).contains("10 minutes"));
+        assert!(advice(10_000).contains("3 hours"));
+        assert!(advice(99_999_999).contains("a day or two"));
+    }
 }

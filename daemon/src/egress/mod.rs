@@ -224,7 +224,7 @@ impl Egress {
         } else {
             request.header("accept", "application/json, application/problem+json")
         };
-        let mut response = request.send().await.map_err(|e| Failure::of(&e))?;
+        let mut response = request.send().await.map_err(|e| self.not_reached(base, Failure::of(&e)))?;
         let status = response.status().as_u16();
         if (300..400).contains(&status) {
             let target = response.headers().get("location").and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -245,6 +245,30 @@ impl Egress {
             return Err(Failure::ServerError { status, retry_after });
         }
         Ok((status, bytes))
+    }
+
+    /// Whether the policy's proxy and CA file can be used at all; connects to nobody.
+    ///
+    /// # Errors
+    /// [`Failure::Setup`].
+    pub fn try_settings(&self) -> Result<(), Failure> {
+        if self.proxy.is_none() && self.ca_file.is_none() {
+            return Ok(());
+        }
+        // Any server that is not this machine is reached in the same way.
+        let elsewhere = check_server("https://example.com")?;
+        self.client(&elsewhere, true).map(drop)
+    }
+
+    /// Where nobody answered, the policy's proxy is who did not.
+    fn not_reached(&self, base: &reqwest::Url, failure: Failure) -> Failure {
+        match (&self.proxy, failure) {
+            (
+                Some(proxy),
+                Failure::Refused | Failure::Dns(_) | Failure::ConnectTimeout | Failure::NoRoute,
+            ) if !is_loopback(base) => Failure::ProxyUnreachable(shown(proxy)),
+            (_, failure) => failure,
+        }
     }
 
     /// A client for one connection. A bare one does not even say which version of the daemon asks.
@@ -269,7 +293,13 @@ impl Egress {
                 builder = builder.tls_certs_only([]);
             }
         } else if let Some(proxy) = &self.proxy {
-            let proxy = reqwest::Proxy::all(proxy).map_err(|e| Failure::Setup(e.to_string()))?;
+            let bad =
+                |why: String| Failure::Setup(format!("the proxy {} cannot be used: {why}", shown(proxy)));
+            let address = reqwest::Url::parse(proxy).map_err(|e| bad(e.to_string()))?;
+            if !matches!(address.scheme(), "http" | "https") || !address.has_host() {
+                return Err(bad("it must read like http://proxy.example.com:3128".to_owned()));
+            }
+            let proxy = reqwest::Proxy::all(address).map_err(|e| bad(failure::chain(&e)))?;
             builder = builder.proxy(proxy);
         }
         if let Some(path) = &self.ca_file {
@@ -285,6 +315,14 @@ impl Egress {
         }
         builder.build().map_err(|e| Failure::Setup(failure::chain(&e)))
     }
+}
+
+/// A proxy's address without the password that may be in it.
+fn shown(proxy: &str) -> String {
+    let (scheme, rest) = proxy.split_once("://").unwrap_or(("", proxy));
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let text = if scheme.is_empty() { place.to_owned() } else { format!("{scheme}://{place}") };
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// The address of a path at a vendor's server.

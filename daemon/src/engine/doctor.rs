@@ -3,6 +3,7 @@
 use claviger_protocol::ipc::{Finding, Level};
 
 use super::Engine;
+use crate::egress::Failure;
 use crate::highwater;
 use crate::platform::{self, FileError, Visibility};
 
@@ -115,8 +116,29 @@ impl Engine {
                 "The administrator's policy turns the network off.".to_owned(),
                 "Offline activation works; otherwise ask your administrator.",
             ),
-            (None, true) => ok("policy", "The administrator's policy lets the daemon work.".to_owned()),
+            (None, true) => match self.policy_trouble() {
+                Some(trouble) => error(
+                    "policy",
+                    format!("The administrator's policy is in force, but {trouble}."),
+                    "Mend /etc/claviger/policy.toml, then restart the daemon.",
+                ),
+                None => ok("policy", "The administrator's policy lets the daemon work.".to_owned()),
+            },
         }
+    }
+
+    /// What the policy names that does not exist or cannot be used, as the rest of a sentence.
+    fn policy_trouble(&self) -> Option<String> {
+        if let Err(Failure::Setup(why)) = self.egress.try_settings() {
+            return Some(why);
+        }
+        let bundle = self.policy.bundle.as_ref().filter(|path| !path.is_file());
+        if let Some(path) = bundle {
+            return Some(format!("its bundle {} is missing", path.display()));
+        }
+        let group = self.policy.change_group.as_deref().filter(|name| !platform::group_exists(name));
+        group
+            .map(|name| format!("this computer knows no group “{name}”: nobody but root can change anything"))
     }
 
     fn look_at_machine_id(&self) -> Finding {

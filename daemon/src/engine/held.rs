@@ -1,19 +1,24 @@
 //! The activations in the store, as the daemon sees them: held, not to be believed, or damaged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::{ActivationCertificate, DocumentError};
+use claviger_protocol::documents::{ActivationCertificate, DocumentError, LicenseKind};
 use claviger_protocol::ids::{ActivationId, ProductId};
 use claviger_protocol::ipc::License;
 use claviger_protocol::jws::Unverified;
+use claviger_protocol::serial::Serial;
 use claviger_protocol::status::Status;
 
 use super::{Engine, Vendor, status_of_end};
 use crate::highwater;
 use crate::platform::FileError;
+use crate::state::Ended;
 use crate::store::products_of;
+
+/// Stands for the serial number of a certificate that nothing can be read of.
+const UNREADABLE: &str = "UNREADABLE";
 
 /// An activation whose certificate is good.
 pub(super) struct Held {
@@ -146,16 +151,26 @@ impl Engine {
         let found = self.held(vendor)?;
         let mut licenses: Vec<License> = found.held.iter().map(|held| self.license(vendor, held)).collect();
         for broken in &found.broken {
-            if let Some(claims) = &broken.claims {
-                licenses.push(License::of(claims, None, vendor.profile.name.clone(), broken.status));
-            }
+            licenses.extend(match &broken.claims {
+                Some(claims) => Some(License::of(claims, None, vendor.profile.name.clone(), broken.status)),
+                None => unreadable(vendor, broken),
+            });
         }
         let present: BTreeSet<ActivationId> = licenses.iter().map(|l| l.activation).collect();
+        let again: BTreeSet<Serial> = found.held.iter().map(|h| h.certificate.serial.clone()).collect();
+        // What matters now: how the last activation of a serial number ended, and only while it is not held again.
+        let mut last: BTreeMap<Serial, Ended> = BTreeMap::new();
         for ended in self.state.ended(vendor.id())? {
-            if !present.contains(&ended.license.activation) {
-                licenses.push(ended.license);
+            let License { activation, serial, .. } = &ended.license;
+            if present.contains(activation) || again.contains(serial) {
+                continue;
+            }
+            let moment = |e: &Ended| (e.license.since, e.learned, e.revision);
+            if last.get(serial).is_none_or(|known| moment(known) < moment(&ended)) {
+                last.insert(serial.clone(), ended);
             }
         }
+        licenses.extend(last.into_values().map(|ended| ended.license));
         Ok(licenses)
     }
 
@@ -218,6 +233,30 @@ impl Engine {
         all.sort_by_key(|(_, exp)| *exp);
         all
     }
+}
+
+/// What a certificate is called that nothing can be read of: its folders alone tell the products.
+fn unreadable(vendor: &Vendor, broken: &Broken) -> Option<License> {
+    let product = broken.folders.first()?.clone();
+    Some(License {
+        vendor: vendor.id().clone(),
+        vendor_name: vendor.profile.name.clone(),
+        serial: Serial::try_from(UNREADABLE.to_owned()).ok()?,
+        activation: broken.id,
+        revision: 0,
+        product_name: product.to_string(),
+        product,
+        opens: broken.folders.iter().cloned().collect(),
+        kind: LicenseKind::Other,
+        status: broken.status,
+        since: Timestamp(0),
+        updates_until: None,
+        paid_through: None,
+        expires: None,
+        entitlements: Vec::new(),
+        ended_by: None,
+        certificate: None,
+    })
 }
 
 /// What an ended activation is called.

@@ -35,6 +35,9 @@ impl Engine {
     }
 
     pub(super) fn vendor(&self, id: &VendorId) -> Result<Rc<Vendor>, CallError> {
+        if !self.policy.allows(id) {
+            return Err(not_allowed(id));
+        }
         self.vendors.borrow().get(id).cloned().ok_or_else(|| CallError::NotFound {
             message: format!("The vendor {id} is not known here."),
             advice: Some(
@@ -193,12 +196,7 @@ impl Engine {
         })?;
         let id = profile.iss.clone();
         if !self.policy.allows(&id) {
-            return Err(CallError::NotPermitted {
-                message: format!(
-                    "The administrator's policy does not allow the vendor {id} on this computer."
-                ),
-                advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
-            });
+            return Err(not_allowed(&id));
         }
         crate::egress::check_server(&profile.server).map_err(|e| {
             bad("insecure_server", format!("{e}."), "Get a current vendor profile from the vendor.")
@@ -412,6 +410,16 @@ impl Engine {
                 if UnlockCode::looks_native(typed) {
                     return Err(mistyped("mistyped_serial", &TypedCodeError::UnlockCode));
                 }
+                if let (true, Some(allowed)) = (vendors.is_empty(), &self.policy.vendors) {
+                    let names: Vec<&str> = allowed.iter().map(VendorId::as_str).collect();
+                    return Err(CallError::NotPermitted {
+                        message: format!(
+                            "The administrator's policy allows these vendors alone, and none of them is known here: {}.",
+                            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                        ),
+                        advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
+                    });
+                }
                 if let Some(prefix) = Serial::native_prefix(typed) {
                     // Its vendor is none of those known here: none of them is offered it.
                     return Err(vendor_needed(
@@ -439,6 +447,13 @@ impl Engine {
                 &fitting,
             )),
         }
+    }
+}
+
+fn not_allowed(id: &VendorId) -> CallError {
+    CallError::NotPermitted {
+        message: format!("The administrator's policy does not allow the vendor {id} on this computer."),
+        advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
     }
 }
 

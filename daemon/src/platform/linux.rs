@@ -16,8 +16,8 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use tokio::io::unix::AsyncFd;
 
 pub use super::unix::{
-    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, hung_up, kill_self, process_id,
-    raise_file_limit, supervised,
+    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, group_exists, hung_up, kill_self,
+    process_id, raise_file_limit, supervised,
 };
 pub(super) use super::unix::{create_dir, create_file, replace, sync_dir};
 

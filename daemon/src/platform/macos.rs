@@ -17,8 +17,8 @@ use security_framework::passwords::{get_generic_password, set_generic_password};
 use zeroize::Zeroizing;
 
 pub use super::unix::{
-    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, hung_up, kill_self, process_id,
-    raise_file_limit, supervised,
+    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, group_exists, hung_up, kill_self,
+    process_id, raise_file_limit, supervised,
 };
 pub(super) use super::unix::{create_dir, create_file, replace, sync_dir};
 

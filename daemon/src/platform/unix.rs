@@ -151,6 +151,11 @@ pub async fn hung_up(connection: &Connection) -> io::Result<bool> {
     Ok(connection.ready(Interest::READABLE).await?.is_read_closed())
 }
 
+pub fn group_exists(name: &str) -> bool {
+    group_id(name).is_some()
+}
+
+/// The number of the group of this name.
 pub(super) fn group_id(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     let mut buffer = vec![0u8; 64 * 1024];

@@ -96,22 +96,7 @@ impl Peer {
     /// Whether the process is in the group of this name.
     #[must_use]
     pub fn is_in_group(&self, name: &str) -> bool {
-        let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
-        let (mut sid, mut length) = (Sid::default(), SECURITY_MAX_SID_SIZE);
-        let (mut domain, mut room, mut kind) = ([0u16; 256], 256, 0);
-        // SAFETY: the name ends with NUL, and both buffers are as long as is said.
-        let found = unsafe {
-            LookupAccountNameW(
-                std::ptr::null(),
-                name.as_ptr(),
-                sid.pointer(),
-                &raw mut length,
-                domain.as_mut_ptr(),
-                &raw mut room,
-                &raw mut kind,
-            )
-        };
-        found != 0 && self.has(&mut sid)
+        account(name).is_some_and(|mut sid| self.has(&mut sid))
     }
 
     fn has(&self, sid: &mut Sid) -> bool {
@@ -121,6 +106,32 @@ impl Peer {
             CheckTokenMembership(self.token.as_raw_handle(), sid.pointer(), &raw mut is) != 0 && is != 0
         }
     }
+}
+
+/// Whether the system knows a group of this name.
+#[must_use]
+pub fn group_exists(name: &str) -> bool {
+    account(name).is_some()
+}
+
+/// The identifier of the account or group of this name.
+fn account(name: &str) -> Option<Sid> {
+    let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    let (mut sid, mut length) = (Sid::default(), SECURITY_MAX_SID_SIZE);
+    let (mut domain, mut room, mut kind) = ([0u16; 256], 256, 0);
+    // SAFETY: the name ends with NUL, and both buffers are as long as is said.
+    let found = unsafe {
+        LookupAccountNameW(
+            std::ptr::null(),
+            name.as_ptr(),
+            sid.pointer(),
+            &raw mut length,
+            domain.as_mut_ptr(),
+            &raw mut room,
+            &raw mut kind,
+        )
+    };
+    (found != 0).then_some(sid)
 }
 
 /// Room for the longest identifier.
