@@ -293,7 +293,7 @@ fn damaged_files_are_mended_or_said() {
         for name in world.certificates() {
             fs::write(name, b"rubbish").unwrap();
         }
-        assert_eq!(statuses(&daemon), [Status::Damaged]);
+        assert_eq!(statuses(&daemon), [Status::Damaged, Status::Damaged]);
         let findings = daemon.engine.doctor();
         assert!(findings.iter().any(|f| f.name == "activation" && f.message.contains("damaged")));
         let asked = |request: &claviger_protocol::documents::Request| matches!(&request.order, Order::Refresh { activations, .. } if activations.iter().all(|a| a.rev == 0));

@@ -110,7 +110,8 @@ fn choose(typed: &str, vendor: Option<&VendorId>, known: &[Known]) -> Result<Opt
         None => naming::best(all, |c| naming::matches(typed, &c.product, &c.name)),
     };
     match found.len() {
-        0 => Ok(by_id(typed, vendor, known)),
+        // What is called so may be the one whose certificate does not tell its name any more.
+        0 => Ok(by_id(typed, vendor, known).or_else(|| unreadable(vendor))),
         1 => Ok(found.pop()),
         _ => {
             let choices: Vec<String> = found.iter().map(|c| c.product.to_string()).collect();
@@ -141,6 +142,41 @@ fn choose(typed: &str, vendor: Option<&VendorId>, known: &[Known]) -> Result<Opt
             Err(failure)
         }
     }
+}
+
+/// A product with a certificate, but none that tells its name: what was typed may be its name.
+fn unreadable(named: Option<&VendorId>) -> Option<Candidate> {
+    for store in Places::of_process().stores {
+        for folder in entries(&store.path) {
+            let Some(vendor) = file_name(&folder).and_then(|name| name.parse::<VendorId>().ok()) else {
+                continue;
+            };
+            if named.is_some_and(|id| *id != vendor) {
+                continue;
+            }
+            for place in entries(&folder.join(layout::PRODUCTS)) {
+                let Some(product) = file_name(&place).and_then(|name| name.parse::<ProductId>().ok()) else {
+                    continue;
+                };
+                if holds_unreadable(&place) {
+                    return Some(Candidate { vendor, product, name: String::new(), serial: None });
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Whether a certificate in this folder cannot be read as one.
+fn holds_unreadable(folder: &Path) -> bool {
+    entries(folder).into_iter().any(|file| {
+        let kind = file_name(&file).and_then(FileKind::read).map(|(kind, _)| kind);
+        kind == Some(FileKind::Certificate)
+            && vendors::read_text(&file, ActivationCertificate::MAX_LEN).map_or(true, |text| {
+                let read = Unverified::parse::<ActivationCertificate>(text.trim());
+                read.and_then(|unverified| unverified.peek::<ActivationCertificate>()).is_err()
+            })
+    })
 }
 
 /// A whole id of which there are no files: the vendor is the one whose id it continues.

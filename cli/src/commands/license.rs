@@ -44,8 +44,11 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::List { vendor } => {
             let mut daemon = connect::daemon(out)?;
             let vendor = super::vendor::id_of(&mut daemon, vendor.as_deref())?;
-            let licenses = daemon.licenses(vendor)?;
-            list(licenses, out);
+            let reply = daemon.licenses_and_warnings(vendor)?;
+            for warning in &reply.warnings {
+                out.remark(clean(warning));
+            }
+            list(reply.licenses, out);
             Ok(Exit::Done)
         }
         Command::Refresh { vendor } => {

@@ -140,6 +140,14 @@ impl Manager {
         Ok(self.call::<LicensesReply>(&Method::ListLicenses { vendor }, LOCAL)?.licenses)
     }
 
+    /// The same, with what could not be read in sentences.
+    ///
+    /// # Errors
+    /// [`ManagerError`].
+    pub fn licenses_and_warnings(&mut self, vendor: Option<VendorId>) -> Result<LicensesReply, ManagerError> {
+        self.call(&Method::ListLicenses { vendor }, LOCAL)
+    }
+
     /// Says that a product was used once, and waits for no answer. The daemon counts it only under a valid consent.
     ///
     /// # Errors

@@ -151,6 +151,8 @@ pub async fn hung_up(connection: &Connection) -> io::Result<bool> {
     Ok(connection.ready(Interest::READABLE).await?.is_read_closed())
 }
 
+/// Whether the system knows a group of this name.
+#[must_use]
 pub fn group_exists(name: &str) -> bool {
     group_id(name).is_some()
 }
