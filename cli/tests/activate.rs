@@ -132,9 +132,7 @@ fn two_computers_of_one_name_are_told_apart_by_id() {
 #[test]
 fn an_unknown_prefix_asks_for_the_vendor() {
     let home = Home::new();
-    let vendor = |id: &str, prefix: &str| {
-        json!({ "id": id, "name": id, "prefix": prefix, "server": "https://example.com", "keyset": 1 })
-    };
+    let vendor = |id: &str, prefix: &str| json!({ "id": id, "name": id, "prefix": prefix, "server": "https://example.com", "keyset": 1 });
     let vendors = json!({ "vendors": [vendor("com.a", "AAA"), vendor("com.b", "BBB")] });
     home.peer(move |method, _| match method {
         "ListVendors" => good(vendors.clone()),
@@ -154,7 +152,11 @@ fn an_unknown_prefix_asks_for_the_vendor() {
     // A code in the serial number's place is not sent to anyone.
     let ran = home.run(&["activate", &code(), "--no-unlock-code"]);
     assert_eq!(ran.code, 3);
-    assert!(ran.err.contains("this is an unlock code") || ran.err.contains("This is an unlock code"), "{}", ran.err);
+    assert!(
+        ran.err.contains("this is an unlock code") || ran.err.contains("This is an unlock code"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

@@ -193,9 +193,10 @@ impl Serial {
             return false;
         }
         let text = behind_label(text).trim_start_matches(is_separator);
-        let separated = text.chars().nth(prefix.0.len()).is_some_and(|c| {
-            is_separator(c) && !text.chars().take(prefix.0.len()).any(is_separator)
-        });
+        let separated = text
+            .chars()
+            .nth(prefix.0.len())
+            .is_some_and(|c| is_separator(c) && !text.chars().take(prefix.0.len()).any(is_separator));
         separated || typed.len() == prefix.0.len() + BODY_LEN
     }
 
@@ -220,11 +221,7 @@ impl Serial {
             && check_holds(prefix.symbols(), &body)
         {
             let head: String = head.iter().collect();
-            return Some(TypedCodeError::WrongPrefix {
-                what: WHAT,
-                typed: head,
-                prefix: prefix.0.clone(),
-            });
+            return Some(TypedCodeError::WrongPrefix { what: WHAT, typed: head, prefix: prefix.0.clone() });
         }
         (begins && (BODY_LEN - 3..=BODY_LEN + 3).contains(&found)).then(|| TypedCodeError::Length {
             what: WHAT,
@@ -300,21 +297,31 @@ impl fmt::Debug for Serial {
 pub(crate) fn is_separator(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
-        || matches!(c, '"' | '\'' | '`' | '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}')
+        || matches!(
+            c,
+            '"' | '\'' | '`' | '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}'
+        )
         || matches!(c, '-' | '_' | '.' | ',' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
 }
 
 /// What stands behind `Serial number:`, as it is copied from a mail along with the number.
 fn behind_label(text: &str) -> &str {
     match text.split_once(':') {
-        Some((label, rest)) if label.chars().all(|c| c.is_alphabetic() || is_separator(c) || c == '/') => rest,
+        Some((label, rest)) if label.chars().all(|c| c.is_alphabetic() || is_separator(c) || c == '/') => {
+            rest
+        }
         _ => text,
     }
 }
 
 /// What was typed, without separators, in capitals. Cut at 200 characters: nothing valid is longer.
 fn strip(text: &str) -> Vec<char> {
-    behind_label(text).chars().filter(|c| !is_separator(*c)).take(200).map(|c| c.to_ascii_uppercase()).collect()
+    behind_label(text)
+        .chars()
+        .filter(|c| !is_separator(*c))
+        .take(200)
+        .map(|c| c.to_ascii_uppercase())
+        .collect()
 }
 
 fn starts_with_prefix(typed: &[char], prefix: &Prefix) -> bool {

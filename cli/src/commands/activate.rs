@@ -79,7 +79,8 @@ pub(super) fn call(
     if serial.is_none() && vendor.is_none() {
         // Before anyone types a code: whose serial number is it?
         let daemon = asked.insert(connect::daemon(out)?);
-        nobodys(&arguments.serial, &daemon.vendors()?).map_err(|failure| explain(failure, arguments, None))?;
+        nobodys(&arguments.serial, &daemon.vendors()?)
+            .map_err(|failure| explain(failure, arguments, None))?;
     }
     let code = unlock_code(arguments, serial.as_ref())?;
     let daemon = match asked {
@@ -116,7 +117,9 @@ fn nobodys(serial: &str, vendors: &[Vendor]) -> Result<(), Failure> {
         return Ok(());
     }
     let (message, choices) = match Serial::native_prefix(serial) {
-        Some(prefix) => (format!("no vendor known here has serial numbers that begin with {prefix}"), Vec::new()),
+        Some(prefix) => {
+            (format!("no vendor known here has serial numbers that begin with {prefix}"), Vec::new())
+        }
         None if vendors.is_empty() => ("no vendor is known on this computer yet".to_owned(), Vec::new()),
         None => (
             "this serial number does not say which vendor it belongs to".to_owned(),
@@ -196,7 +199,8 @@ fn no_code(error: &SecretError) -> Failure {
 pub(super) fn explain(mut failure: Failure, arguments: &Arguments, serial: Option<&Serial>) -> Failure {
     let serial = serial.map_or_else(|| clean(arguments.serial.trim()), ToString::to_string);
     let again = format!("claviger activate {}", shell(&serial));
-    let vendor = arguments.vendor.as_ref().map(|v| format!(" --vendor {}", shell(&clean(v)))).unwrap_or_default();
+    let vendor =
+        arguments.vendor.as_ref().map(|v| format!(" --vendor {}", shell(&clean(v)))).unwrap_or_default();
     match failure.code.as_str() {
         "vendor_needed" => {
             let choices: Vec<String> = failure

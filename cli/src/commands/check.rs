@@ -104,7 +104,8 @@ fn settled(license: &License) -> Status {
 fn choose(typed: &str, vendor: Option<&VendorId>, known: &[Known]) -> Result<Option<Candidate>, Failure> {
     let mut all = candidates(known);
     all.retain(|c| vendor.is_none_or(|id| *id == c.vendor));
-    let by_serial = |c: &Candidate| c.serial.as_ref().is_some_and(|serial| naming::same_serial(typed, serial));
+    let by_serial =
+        |c: &Candidate| c.serial.as_ref().is_some_and(|serial| naming::same_serial(typed, serial));
     let mut found = match all.iter().position(by_serial) {
         Some(at) => vec![all.swap_remove(at)],
         None => naming::best(all, |c| naming::matches(typed, &c.product, &c.name)),
