@@ -70,6 +70,7 @@ fn mistyped_serials_and_codes_are_caught_before_anything_else() {
 #[test]
 fn without_a_terminal_the_code_must_be_offered() {
     let home = Home::new();
+    home.with_vendor();
     let ran = home.run(&["activate", &serial()]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("standard input is not a terminal"), "{}", ran.err);

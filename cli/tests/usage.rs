@@ -79,7 +79,7 @@ fn wrong_usage_has_one_code_and_one_shape() {
     let error = &ran.json()["error"];
     assert_eq!(ran.code, 2);
     assert_eq!(error["code"], "usage");
-    assert_eq!(error["message"], "unexpected argument '--loud' found");
+    assert_eq!(error["message"], "Unexpected argument '--loud' found.");
     assert!(error["advice"].as_str().unwrap().contains("--help"));
 }
 
