@@ -79,7 +79,7 @@ impl Machine {
         .map_err(|_| NoMachineId("nothing can be sealed with it".to_owned()))?;
         let mut out = nonce.to_vec();
         out.append(&mut body);
-        crate::platform::seal(purpose, out)
+        crate::platform::seal(purpose, &out)
             .map_err(|e| NoMachineId(format!("the system seals nothing ({e})")))
     }
 
@@ -90,7 +90,7 @@ impl Machine {
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, NoMachineId> {
         let key = self.sealing_key(purpose)?;
         // What the system does not open was sealed elsewhere, or for another user.
-        let Ok(sealed) = crate::platform::unseal(purpose, sealed.to_vec()) else { return Ok(None) };
+        let Ok(sealed) = crate::platform::unseal(purpose, sealed) else { return Ok(None) };
         let Some((nonce, body)) = sealed.split_first_chunk::<12>() else { return Ok(None) };
         let mut body = Zeroizing::new(body.to_vec());
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);

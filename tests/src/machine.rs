@@ -140,10 +140,12 @@ impl Machine {
         self
     }
 
-    /// The same with a prefix of its own.
+    /// The same with a prefix of its own that is always on.
     #[must_use]
     pub fn with_own_prefix(mut self) -> Self {
-        self.prefix = Some(Prefix::copy());
+        let prefix = Prefix::copy();
+        prefix.keep_on();
+        self.prefix = Some(prefix);
         self.portable = false;
         self
     }

@@ -76,6 +76,12 @@ impl Prefix {
         Self { folder, own: true }
     }
 
+    /// Switches it on and leaves it on: services run while no program of a user's does.
+    pub fn keep_on(&self) {
+        let done = self.prepare(Command::new(WINE_SERVER).arg("-p")).status().unwrap();
+        assert!(done.success());
+    }
+
     /// Runs a command in it.
     pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command

@@ -8,7 +8,7 @@ use claviger_tests::device::Device;
 use claviger_tests::machine::{copy_folder, files_below};
 use claviger_tests::platform::wine;
 use claviger_tests::world::{License, PRODUCT};
-use claviger_tests::{Machine, World};
+use claviger_tests::{Machine, World, slow};
 
 /// A small disk of its own; unmounted when dropped.
 struct Disk(PathBuf);
@@ -170,9 +170,11 @@ fn damaged_files_are_noticed_one_by_one() {
         let mut flipped = good.clone();
         let middle = flipped.len() / 2;
         flipped[middle] ^= 0x10;
-        for (how, bad) in
-            [("truncated", &good[..good.len() / 2]), ("empty", &[][..]), ("bit-flipped", &flipped)]
-        {
+        let ways =
+            [("bit-flipped", &flipped[..]), ("truncated", &good[..good.len() / 2]), ("empty", &[][..])];
+        // Every process takes Wine some ten times as long.
+        let most = if wine() && !slow() { 1 } else { ways.len() };
+        for (how, bad) in &ways[..most] {
             std::fs::remove_dir_all(&machine.home).unwrap();
             copy_folder(&pristine, &machine.home);
             std::fs::write(file, bad).unwrap();

@@ -168,7 +168,7 @@ fn at_random_moments() {
     let cycles = if slow() {
         1_000
     } else if wine() {
-        10
+        5
     } else {
         50
     };

@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
-use claviger_tests::process::{Done, run};
+use claviger_tests::process::{Done, PATIENCE, run};
 use claviger_tests::programs;
 use claviger_tests::world::PRODUCT;
 use claviger_tests::{Machine, World};
@@ -147,8 +148,15 @@ fn the_service_serves_everyone() {
     let _said =
         sc(&["create", "clavigerd", "binPath=", &format!("Z:{program} --system"), "start=", "demand"]);
     let _said = sc(&["start", "clavigerd"]);
-    // The pipe is there as soon as the service says that it runs.
-    let status = machine.json(&["daemon", "status"]);
+    // Asked to start, it is on its way.
+    let begun = Instant::now();
+    let status = loop {
+        let done = machine.claviger(&["--json", "daemon", "status"]);
+        if done.code == Some(0) {
+            break done.json();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{done}");
+    };
     assert_eq!(status["status"]["mode"], "system", "{status}");
     machine.add_vendor(&world.profile());
     let _said = machine.activate(&license).ok();

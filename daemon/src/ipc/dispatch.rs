@@ -46,7 +46,7 @@ impl Session {
     /// Serves the client until it goes away or breaks the rules.
     pub(super) async fn run(&mut self) {
         if self.engine.mode() == Mode::User && !self.peer.is_owner() {
-            tracing::warn!(user = ?self.peer.user, "another user was turned away");
+            tracing::warn!(account = self.peer.account(), "another user was turned away");
             let _ = self.write(&ServiceError::PermissionDenied {}).await;
             return;
         }

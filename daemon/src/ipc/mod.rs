@@ -57,7 +57,7 @@ fn admit(engine: &Rc<Engine>, registry: &Rc<Registry>, connection: Connection) {
         }
     };
     let engine = engine.clone();
-    registry.admit(peer.user.clone(), move |seat| async move {
+    registry.admit(peer.account(), move |seat| async move {
         let mut session = dispatch::Session::new(engine, peer, connection, seat);
         session.run().await;
     });

@@ -9,8 +9,6 @@ use std::rc::{Rc, Weak};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::platform::UserId;
-
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
@@ -42,7 +40,7 @@ pub(super) enum Doing {
 }
 
 struct Entry {
-    user: UserId,
+    user: String,
     doing: Doing,
     since: u64,
     large: bool,
@@ -75,7 +73,7 @@ impl Registry {
     /// Makes room and serves a new connection in a task of its own.
     pub(super) fn admit<F: Future<Output = ()> + 'static>(
         self: &Rc<Self>,
-        user: UserId,
+        user: String,
         serve: impl FnOnce(Seat) -> F,
     ) {
         let (of_user, total) = {
@@ -98,8 +96,8 @@ impl Registry {
         }
     }
 
-    fn busiest(&self) -> Option<UserId> {
-        let mut counts: BTreeMap<UserId, usize> = BTreeMap::new();
+    fn busiest(&self) -> Option<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for entry in self.entries.borrow().values() {
             *counts.entry(entry.user.clone()).or_default() += 1;
         }

@@ -16,8 +16,8 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use tokio::io::unix::AsyncFd;
 
 pub use super::unix::{
-    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, group_exists, hung_up, kill_self,
-    process_id, raise_file_limit, supervised,
+    Connection, Listener, Lock, Shutdown, changed_by_others, group_exists, hung_up, kill_self, process_id,
+    raise_file_limit, supervised,
 };
 pub(super) use super::unix::{create_dir, create_file, replace, sync_dir};
 
@@ -110,8 +110,8 @@ pub fn os_machine_id() -> io::Result<String> {
 /// # Errors
 /// None.
 #[expect(clippy::unnecessary_wraps, reason = "other systems refuse at times")]
-pub fn seal(_purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
-    Ok(sealed)
+pub fn seal(_purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
+    Ok(sealed.to_vec())
 }
 
 /// Opens what [`seal`] made.
@@ -119,15 +119,15 @@ pub fn seal(_purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// None.
 #[expect(clippy::unnecessary_wraps, reason = "other systems refuse at times")]
-pub fn unseal(_purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
-    Ok(sealed)
+pub fn unseal(_purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
+    Ok(sealed.to_vec())
 }
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The user; the kernel's word, taken when the connection was made.
-    pub user: UserId,
+    pub user: u32,
     /// All groups of the process.
     pub groups: Vec<u32>,
 }

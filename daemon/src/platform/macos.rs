@@ -17,8 +17,8 @@ use security_framework::passwords::{get_generic_password, set_generic_password};
 use zeroize::Zeroizing;
 
 pub use super::unix::{
-    Connection, Listener, Lock, Shutdown, UserId, changed_by_others, group_exists, hung_up, kill_self,
-    process_id, raise_file_limit, supervised,
+    Connection, Listener, Lock, Shutdown, changed_by_others, group_exists, hung_up, kill_self, process_id,
+    raise_file_limit, supervised,
 };
 pub(super) use super::unix::{create_dir, create_file, replace, sync_dir};
 
@@ -176,7 +176,8 @@ fn cipher(key: &[u8]) -> io::Result<aead::LessSafeKey> {
 ///
 /// # Errors
 /// What the Keychain says.
-pub fn seal(purpose: &str, mut sealed: Vec<u8>) -> io::Result<Vec<u8>> {
+pub fn seal(purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut sealed = sealed.to_vec();
     let key = cipher(&keychain_key(true)?)?;
     let mut nonce = [0; aead::NONCE_LEN];
     SystemRandom::new().fill(&mut nonce).map_err(|_| io::Error::other("no random numbers"))?;
@@ -190,7 +191,7 @@ pub fn seal(purpose: &str, mut sealed: Vec<u8>) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the Keychain says; `InvalidData` for what was sealed elsewhere.
-pub fn unseal(purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
+pub fn unseal(purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
     let key = cipher(&keychain_key(false)?)?;
     let damaged = || io::Error::from(io::ErrorKind::InvalidData);
     let (nonce, body) = sealed.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or_else(damaged)?;
@@ -208,7 +209,7 @@ pub fn unseal(purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The user; the kernel's word, taken when the connection was made.
-    pub user: UserId,
+    pub user: u32,
     /// The first sixteen groups of the process: all that the kernel keeps.
     pub groups: Vec<u32>,
 }
@@ -290,7 +291,6 @@ impl Alarm {
     ///
     /// # Errors
     /// None.
-    #[expect(clippy::unnecessary_wraps, reason = "other systems may be out of timers")]
     pub fn new() -> io::Result<Self> {
         Ok(Self(()))
     }

@@ -26,7 +26,7 @@ pub use files::{
     remove_all, remove_file, sync_dir, write_file,
 };
 pub use system::{
-    Alarm, Connection, Listener, Lock, Notifier, Peer, Shutdown, UserId, boot_log_stream, changed_by_others,
+    Alarm, Connection, Listener, Lock, Notifier, Peer, Shutdown, boot_log_stream, changed_by_others,
     event_log, group_exists, hung_up, kill_self, os_machine_id, paths, process_id, raise_file_limit, seal,
     supervised, trim_memory, unseal,
 };

@@ -140,9 +140,6 @@ impl Lock {
 /// A connected local client.
 pub type Connection = tokio::net::UnixStream;
 
-/// Whoever uses the daemon, as the system numbers its users.
-pub type UserId = u32;
-
 /// Waits until a client that is being told of changes hangs up, which gives true, or says something, which gives false.
 ///
 /// # Errors

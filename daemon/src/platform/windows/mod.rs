@@ -14,7 +14,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, SetProcessWorking
 
 pub use disk::Lock;
 pub(super) use disk::{create_dir, create_file, replace, sync_dir};
-pub use pipe::{Connection, Listener, Peer, UserId, group_exists, hung_up};
+pub use pipe::{Connection, Listener, Peer, group_exists, hung_up};
 pub use places::{changed_by_others, os_machine_id, paths};
 pub use seal::{seal, unseal};
 pub use service::{Notifier, event_log, supervised};

@@ -25,9 +25,6 @@ use super::security::Descriptor;
 /// A connected local client.
 pub type Connection = NamedPipeServer;
 
-/// Whoever uses the daemon: a security identifier.
-pub type UserId = String;
-
 /// The system itself.
 const SYSTEM: &str = "S-1-5-18";
 
@@ -35,7 +32,7 @@ const SYSTEM: &str = "S-1-5-18";
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The user, by the token that came with the connection.
-    pub user: UserId,
+    pub user: String,
     token: Arc<OwnedHandle>,
 }
 

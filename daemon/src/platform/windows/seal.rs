@@ -18,16 +18,16 @@ fn blob(bytes: &[u8]) -> io::Result<CRYPT_INTEGER_BLOB> {
 ///
 /// # Errors
 /// What the system says.
-pub fn seal(purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
-    run(purpose, &sealed, true)
+pub fn seal(purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
+    run(purpose, sealed, true)
 }
 
 /// Opens what [`seal`] made.
 ///
 /// # Errors
 /// What the system says: another user or computer, or bytes that were changed.
-pub fn unseal(purpose: &str, sealed: Vec<u8>) -> io::Result<Vec<u8>> {
-    run(purpose, &sealed, false)
+pub fn unseal(purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
+    run(purpose, sealed, false)
 }
 
 fn run(purpose: &str, bytes: &[u8], protect: bool) -> io::Result<Vec<u8>> {
