@@ -7,7 +7,7 @@ use std::process::Command;
 use claviger_tests::device::Device;
 use claviger_tests::machine::{copy_folder, files_below};
 use claviger_tests::platform::wine;
-use claviger_tests::world::{License, PRODUCT};
+use claviger_tests::world::{License, PRODUCT, PRODUCT_NAME};
 use claviger_tests::{Machine, World, slow};
 
 /// A small disk of its own; unmounted when dropped.
@@ -209,5 +209,35 @@ fn damaged(world: &World, machine: &mut Machine, license: &License, file: &Path,
     assert_eq!(done.code, Some(0), "{what}: {done}");
     assert!(machine.is_licensed(PRODUCT), "{what}");
     assert_eq!(world.seats_taken(license), 1, "{what}");
+    machine.stop_daemon();
+}
+
+/// A certificate that nothing can be read of is damaged by its product's name too, and a vendor whose folder is no
+/// folder is left out of the list with a sentence.
+#[test]
+fn damage_is_called_damage_by_name_and_in_the_list() {
+    let world = World::new();
+    let license = world.issue(1);
+    let mut machine = world.this_machine();
+    let _said = machine.activate(&license).ok();
+    let certificates: Vec<PathBuf> = files_below(&machine.certificates())
+        .into_iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "cert"))
+        .collect();
+    for bad in ["", "rubbish"] {
+        for file in &certificates {
+            std::fs::write(file, bad).unwrap();
+        }
+        let checked = machine.claviger(&["check", PRODUCT_NAME]);
+        assert_eq!(checked.code, Some(40), "{checked}");
+        let listed = machine.json(&["license", "list"]);
+        assert_eq!(listed["licenses"][0]["status"], "damaged", "{listed}");
+    }
+    let products = certificates[0].ancestors().nth(2).unwrap();
+    std::fs::remove_dir_all(products).unwrap();
+    std::fs::write(products, "no folder").unwrap();
+    let listed = machine.claviger(&["license", "list"]);
+    assert_eq!(listed.code, Some(0), "{listed}");
+    assert!(listed.to_string().contains("cannot be read"), "{listed}");
     machine.stop_daemon();
 }
