@@ -159,6 +159,9 @@ fn under_wine(options: &Options, native: &Path, lines: &mut Vec<Line>) -> Result
     }
     let reason = if options.core {
         Some("not part of --core".to_owned())
+    } else if !options.slow {
+        // Its packages and its second build of everything take longer than all the rest.
+        Some("only with --slow".to_owned())
     } else if !shell::is_root() {
         Some("needs root: sudo -E cargo xtask test".to_owned())
     } else {

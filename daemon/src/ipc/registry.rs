@@ -1,5 +1,6 @@
-//! Who is connected, and who has to go when there are too many: the connection that has been silent longest, of the
-//! user who has most of them. An owner who calls is therefore served, however many idle connections there are.
+//! Who is connected, and who has to go when there are too many: of the user who has most of them, a connection that never
+//! called anything, otherwise the one that has been silent longest. An owner who calls is therefore served, however many
+//! idle connections come, and however many come between two calls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ struct Entry {
     user: String,
     doing: Doing,
     since: u64,
+    /// Whether it ever called something.
+    called: bool,
     large: bool,
     task: Option<AbortHandle>,
 }
@@ -87,7 +90,7 @@ impl Registry {
             self.evict(|e| Some(&e.user) == busiest.as_ref());
         }
         let id = self.tick();
-        let entry = Entry { user, doing: Doing::Waiting, since: id, large: false, task: None };
+        let entry = Entry { user, doing: Doing::Waiting, since: id, called: false, large: false, task: None };
         self.entries.borrow_mut().insert(id, entry);
         let seat = Seat { registry: Rc::downgrade(self), id };
         let task = tokio::task::spawn_local(serve(seat)).abort_handle();
@@ -108,7 +111,8 @@ impl Registry {
     fn evict(&self, fits: impl Fn(&Entry) -> bool) -> bool {
         let found = {
             let entries = self.entries.borrow();
-            let spare = entries.iter().filter(|(_, e)| fits(e)).min_by_key(|(_, e)| (e.doing, e.since));
+            let spare =
+                entries.iter().filter(|(_, e)| fits(e)).min_by_key(|(_, e)| (e.doing, e.called, e.since));
             spare.map(|(id, _)| *id)
         };
         let Some(id) = found else { return false };
@@ -144,6 +148,7 @@ impl Seat {
     pub(super) fn doing(&self, doing: Doing) {
         self.with(|registry, entry| {
             entry.doing = doing;
+            entry.called |= doing != Doing::Waiting;
             entry.since = registry.tick();
         });
     }
