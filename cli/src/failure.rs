@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use claviger_client::manager::ManagerError;
+use claviger_client::manager::launch::LaunchError;
 use claviger_protocol::http::Seats;
 use claviger_protocol::ipc::CallError;
 use serde_json::{Map, Value, json};
@@ -129,6 +130,24 @@ impl From<ManagerError> for Failure {
                 _ => {}
             }
         }
+        failure
+    }
+}
+
+impl From<LaunchError> for Failure {
+    fn from(error: LaunchError) -> Self {
+        let exit = match error {
+            LaunchError::Manager(error) => return error.into(),
+            LaunchError::SystemServesAll | LaunchError::SystemsOwn => Exit::NotPermitted,
+            LaunchError::Portable => Exit::Usage,
+            _ => Exit::Daemon,
+        };
+        let mut failure = Self::new(exit, error.code(), error.to_string());
+        if let Some(source) = error.source() {
+            failure = failure.because(source);
+        }
+        failure.causes.extend_from_slice(error.said());
+        failure.advice = error.advice();
         failure
     }
 }

@@ -6,9 +6,9 @@
 //! | `args` | the command line; one file a subcommand under `commands` |
 //! | `exit`, `failure` | exit codes, and errors with what to do next |
 //! | `output`, `text`, `progress`, `secret` | the terminal: words, colours, waiting, secrets |
-//! | `connect`, `launch`, `logs` | finding the daemon, starting it, its log |
-//! | `platform` | everything that differs between operating systems |
-//! | `vendors`, `choose` | profiles on disk, and what a person means by a product |
+//! | `connect` | finding the daemon; how it is started is the client library's matter (`manager::launch`) |
+//! | `platform` | everything about a terminal that differs between operating systems |
+//! | `vendors` | what a person means by a vendor |
 
 mod args;
 mod commands;
@@ -16,8 +16,6 @@ mod connect;
 mod describe;
 mod exit;
 mod failure;
-mod launch;
-mod logs;
 mod output;
 mod platform;
 mod progress;

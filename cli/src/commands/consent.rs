@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 use claviger_client::manager::Manager;
+use claviger_client::manager::export::document;
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::ipc::{Consent, ConsentState, NoticeShown};
 use serde_json::json;
@@ -95,15 +96,6 @@ fn show(vendor: Option<&str>, out: &mut Output) -> Result<Exit, Failure> {
     out.line("  claviger consent withdraw   takes a yes back, at any time");
     out.line("  claviger privacy preview    shows what will be sent, `privacy log` what was");
     Ok(Exit::Done)
-}
-
-/// A consent for programs: the record as the object it is.
-pub(super) fn document(consent: &Consent) -> serde_json::Value {
-    let mut value = json!(consent);
-    let record =
-        consent.record.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-    value["record"] = record.unwrap_or_default();
-    value
 }
 
 fn say(consent: &Consent, out: &mut Output) {

@@ -1,19 +1,19 @@
 //! `claviger daemon`: running, installing and watching this user's daemon.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope};
+use claviger_client::manager::launch::{self, LaunchError};
+use claviger_client::manager::login::{self, Installed};
+use claviger_client::manager::{Endpoint, ManagerError, Scope, logs};
 use claviger_protocol::ipc::{DaemonStatus, Mode};
 use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
-use crate::platform::{self, Installed, login};
-use crate::{connect, launch, logs, text};
+use crate::{platform, text};
 
 /// `claviger daemon …`
 #[derive(Debug, Subcommand)]
@@ -53,15 +53,13 @@ pub(crate) enum Command {
 /// Carries `claviger daemon …` out.
 pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
-        Command::Run { detach: Some(program), options } => {
-            Err(launch::become_daemon(&program, &options, true))
-        }
+        Command::Run { detach: Some(program), options } => Err(become_daemon(&program, &options, true)),
         Command::Run { detach: None, options } => {
             let ours = !options.iter().any(|option| option == "--system");
             if ours && Endpoint::find()?.scope() == Scope::System {
-                return Err(system_serves_all());
+                return Err(LaunchError::SystemServesAll.into());
             }
-            Err(launch::become_daemon(&launch::find()?, &options, false))
+            Err(become_daemon(&launch::program()?, &options, false))
         }
         Command::Install => install(out),
         Command::Uninstall => uninstall(out),
@@ -70,90 +68,30 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     }
 }
 
-fn system_serves_all() -> Failure {
-    Failure::new(
-        Exit::NotPermitted,
-        "system_daemon",
-        "this computer has a system daemon, which serves all its users",
-    )
-    .advice("No other is run or installed beside it. See it with\n    claviger daemon status")
+/// Becomes the daemon: in this terminal, or in a session of its own. Returns only when that fails.
+fn become_daemon(program: &Path, arguments: &[OsString], detach: bool) -> Failure {
+    let mut command = std::process::Command::new(program);
+    if let Some(home) = claviger_client::platform::home_override() {
+        command.env("CLAVIGER_HOME", home);
+    }
+    let source = platform::become_daemon(&mut command, arguments, detach);
+    LaunchError::NotSpawned { program: program.to_owned(), source }.into()
 }
 
 fn install(out: &mut Output) -> Result<Exit, Failure> {
-    let endpoint = Endpoint::find()?;
-    match endpoint.scope() {
-        Scope::System => {
-            return Err(system_serves_all());
-        }
-        Scope::Portable => {
-            return Err(Failure::new(
-                Exit::Usage,
-                "portable",
-                "CLAVIGER_HOME is set: a portable daemon is not installed into the system",
-            )
-            .advice("Unset CLAVIGER_HOME, or let claviger start the daemon when it needs it."));
-        }
-        Scope::User => {}
-    }
-    let program = launch::find()?;
-    if !login::available() {
-        return Err(Failure::new(Exit::Daemon, "no_service_manager", login::UNAVAILABLE).advice(format!(
-            "It works without: claviger starts the daemon when it needs it. To have it run from login on, let your \
-             session start\n    {}",
-            text::shell(&program.display().to_string())
-        )));
-    }
-    let Installed { name, file, by } =
-        login::install(&program, || stop_spawned(&endpoint).map(drop).map_err(Trouble::Other))
-            .map_err(Trouble::into_failure)?;
+    let program = launch::program();
+    let Installed { name, file, by } = login::install(&Endpoint::find()?)?;
     out.json(&json!({ "installed": true, "unit": name, "file": file }));
     out.line(format!("The daemon runs, and {by} starts it at every login."));
     let file = file.map_or(name, |file| file.display().to_string());
-    out.fields(&[("Written", file), ("Program", program.display().to_string())]);
+    out.fields(&[("Written", file), ("Program", program?.display().to_string())]);
     Ok(Exit::Done)
 }
 
-/// What may go wrong while the daemon is put into the system's hands.
-enum Trouble {
-    /// The system's words.
-    System(String),
-    /// Ours.
-    Other(Failure),
-}
-
-impl From<String> for Trouble {
-    fn from(said: String) -> Self {
-        Self::System(said)
-    }
-}
-
-impl Trouble {
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::System(said) => Failure::new(Exit::Daemon, "service_manager", said)
-                .advice("See why with\n    claviger daemon logs"),
-            Self::Other(failure) => failure,
-        }
-    }
-}
-
 fn uninstall(out: &mut Output) -> Result<Exit, Failure> {
-    let endpoint = Endpoint::find()?;
-    if endpoint.scope() == Scope::System {
-        return Err(Failure::new(
-            Exit::NotPermitted,
-            "system_daemon",
-            "this computer has a system daemon, which its administrator installs and removes",
-        )
-        .advice("Remove it with the package manager that installed it."));
-    }
-    let removed = match endpoint.scope() {
-        Scope::User => login::uninstall().map_err(|said| Trouble::System(said).into_failure())?,
-        Scope::Portable | Scope::System => None,
-    };
-    let stopped = stop_spawned(&endpoint)?;
-    out.json(&json!({ "uninstalled": removed.is_some(), "stopped": stopped || removed.is_some() }));
-    out.line(match (removed, stopped) {
+    let done = login::uninstall(&Endpoint::find()?)?;
+    out.json(&json!({ "uninstalled": done.by.is_some(), "stopped": done.stopped || done.by.is_some() }));
+    out.line(match (done.by, done.stopped) {
         (Some(by), _) => {
             format!("The daemon is stopped, and {by} does not start it any more. Licenses stay as they are.")
         }
@@ -163,35 +101,11 @@ fn uninstall(out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Ends a daemon of this user that was not started by a service manager, and waits until it has finished its work.
-fn stop_spawned(endpoint: &Endpoint) -> Result<bool, Failure> {
-    let manager = match Manager::connect(endpoint) {
-        Ok(manager) => manager,
-        Err(ManagerError::NotRunning { .. }) => return Ok(false),
-        Err(other) => return Err(other.into()),
-    };
-    let pid = manager.peer_pid().filter(|_| manager.peer_is_us());
-    let Some(pid) = pid else { return Ok(false) };
-    drop(manager);
-    let ended = platform::end_process(pid, Duration::from_secs(30)).map_err(|error| {
-        Failure::new(Exit::Daemon, "daemon_not_stopped", "the running daemon cannot be stopped")
-            .because(&error)
-    })?;
-    if !ended {
-        return Err(Failure::new(
-            Exit::Daemon,
-            "daemon_not_stopped",
-            "the running daemon did not end within 30 seconds",
-        )
-        .advice("Look at `claviger daemon logs`."));
-    }
-    Ok(true)
-}
-
 fn status(out: &mut Output) -> Result<Exit, Failure> {
     let endpoint = Endpoint::find()?;
-    let mut daemon = match connect::running(&endpoint) {
-        Err(mut failure) if failure.code == "daemon_not_running" && endpoint.scope() != Scope::System => {
+    let mut daemon = match launch::running(&endpoint) {
+        Err(error @ LaunchError::Manager(ManagerError::NotRunning { .. })) => {
+            let mut failure = Failure::from(error);
             failure.advice = Some(
                 "Claviger starts it when it needs it. To run it before your eyes:\n    claviger daemon run"
                     .to_owned(),
@@ -237,23 +151,20 @@ fn describe(status: &DaemonStatus, endpoint: &Endpoint, out: &mut Output) {
 
 fn show_logs(lines: usize, follow: bool, out: &mut Output) -> Result<Exit, Failure> {
     let endpoint = Endpoint::find()?;
-    let count = lines.to_string();
-    let system = endpoint.scope() == Scope::System;
-    if endpoint.scope() != Scope::Portable {
-        if out.is_json() {
-            if let Some(lines) = login::log(system, &count) {
-                let lines =
-                    lines.map_err(|e| no_log("the service manager's log cannot be read").because(&e))?;
-                out.json(&json!({ "file": null, "lines": lines }));
-                return Ok(Exit::Done);
-            }
-        } else if let Some(error) = login::show_log(system, &count, follow) {
-            return Err(no_log("the service manager's log cannot be shown").because(&error));
+    if out.is_json() {
+        if let Some(lines) = login::log(&endpoint, lines) {
+            let lines = lines.map_err(|e| no_log("the service manager's log cannot be read").because(&e))?;
+            out.json(&json!({ "file": null, "lines": lines }));
+            return Ok(Exit::Done);
         }
+    } else if let Some(error) = login::show_log(&endpoint, lines, follow) {
+        return Err(no_log("the service manager's log cannot be shown").because(&error));
     }
     let file = logs::file(&endpoint).ok_or(ManagerError::NoPlace)?;
     if follow && !out.is_json() && file.exists() {
-        return Err(no_log("the log cannot be followed").because(&platform::follow(&file, &count)));
+        return Err(
+            no_log("the log cannot be followed").because(&platform::follow(&file, &lines.to_string()))
+        );
     }
     let found = match logs::last_lines(&file, lines) {
         Ok(found) => found,

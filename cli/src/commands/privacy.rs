@@ -1,14 +1,13 @@
 //! `claviger privacy`: every byte that will be sent, every byte that was, and all of it as one file.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use claviger_protocol::clock::{Clock as _, SystemClock};
+use claviger_client::manager::export;
+use claviger_protocol::clock::SystemClock;
 use claviger_protocol::ipc::{PreviewReply, SentEntry};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::consent::document;
 use crate::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -51,7 +50,7 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Preview { vendor } => preview(vendor.as_deref(), out),
         Command::Log { clear: false } => log(out),
         Command::Log { clear: true } => clear(out),
-        Command::Export { file } => export(file.as_deref(), out),
+        Command::Export { file } => write(file.as_deref(), out),
     }
 }
 
@@ -131,44 +130,21 @@ fn clear(out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn export(file: Option<&std::path::Path>, out: &mut Output) -> Result<Exit, Failure> {
+fn write(file: Option<&std::path::Path>, out: &mut Output) -> Result<Exit, Failure> {
     let mut daemon = connect::daemon(out)?;
-    let consents: Vec<Value> = daemon.consents(None)?.iter().map(document).collect();
-    let preview = daemon.preview(None)?;
-    let everything = json!({
-        "format": "claviger-privacy-export/1",
-        "exported_at": SystemClock.now().to_string(),
-        "consents": consents,
-        "counted": preview.counted,
-        "planned": preview.planned,
-        "sent": daemon.sent()?,
-        "machines": daemon.machines(None)?,
-        "licenses": daemon.licenses(None)?,
-    });
+    let everything = export::everything(&mut daemon, &SystemClock)?;
     let Some(file) = file else {
         if out.is_json() {
             out.json(&everything);
         } else {
-            let mut text = serde_json::to_vec_pretty(&everything).unwrap_or_default();
-            text.push(b'\n');
-            out.raw(&text);
+            out.raw(&export::bytes(&everything));
         }
         return Ok(Exit::Done);
     };
-    let mut text = serde_json::to_vec_pretty(&everything).unwrap_or_default();
-    text.push(b'\n');
-    write_private(file, &text)
+    let text = export::bytes(&everything);
+    export::write_private(file, &text)
         .map_err(|e| Failure::storage(format!("The file {} could not be written.", file.display()), &e))?;
     out.json(&json!({ "file": file, "bytes": text.len() }));
     out.sentence(format!("Written to {}. It is readable by you alone.", clean(&file.display().to_string())));
     Ok(Exit::Done)
-}
-
-/// A new file for its owner alone; one that exists is not overwritten.
-fn write_private(file: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
-    let mut options = std::fs::File::options();
-    options.write(true).create_new(true);
-    let mut file = crate::platform::private(&mut options).open(file)?;
-    file.write_all(text)?;
-    file.sync_all()
 }

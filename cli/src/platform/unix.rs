@@ -1,23 +1,14 @@
-//! What Linux and macOS do alike: the terminal, file modes, exec and signals.
+//! What Linux and macOS do alike: the terminal, exec and the end of a log.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
-
-use super::StoreRights;
-
-/// What to do about a store that others can write.
-pub(crate) const PRIVATE_ADVICE: &str = "Take that right away: chmod go-w on the folder.";
-/// What to do about a policy that is not the administrator's alone, or not readable.
-pub(crate) const POLICY_ADVICE: &str = "An administrator mends it: chown root, chmod 644, its folder 755.";
 
 /// The terminal while it shows nothing of what is typed. Restores itself whatever happens.
 pub(crate) struct Terminal {
@@ -77,52 +68,8 @@ fn read_byte(input: impl AsFd) -> io::Result<Option<u8>> {
     }
 }
 
-/// Has a new file made for its owner alone.
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
-}
-
 /// Terminals here know colours.
 pub(crate) fn prepare_console() {}
-
-/// Whether this user can write into a folder.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn can_write(folder: &Path) -> io::Result<()> {
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).map_err(io::Error::from)
-}
-
-/// Whether this is a program that can be started.
-pub(crate) fn is_program(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-/// Rights on a folder of activations.
-pub(crate) fn store_rights(path: &Path, found: &Metadata) -> StoreRights {
-    let own = rustix::process::geteuid().as_raw();
-    StoreRights {
-        locked_out: found.uid() == own && can_write(path).is_err(),
-        open_to_others: found.mode() & 0o022 != 0,
-    }
-}
-
-/// Whether only the administrator can have written this policy.
-pub(crate) fn policy_is_safe(found: &Metadata) -> bool {
-    found.is_file() && found.uid() == 0 && found.mode() & 0o022 == 0
-}
-
-/// The command that starts the daemon in a session of its own: through ourselves, because leaving the session needs a
-/// step between fork and exec.
-///
-/// # Errors
-/// When this program cannot find itself.
-pub(crate) fn detached(program: &Path) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["daemon", "run", "--detach"]).arg(program).stdin(Stdio::null());
-    command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(command)
-}
 
 /// Becomes the daemon: in this terminal, or in a session of its own. Returns only when that fails.
 pub(crate) fn become_daemon(command: &mut Command, arguments: &[OsString], detach: bool) -> io::Error {
@@ -131,24 +78,6 @@ pub(crate) fn become_daemon(command: &mut Command, arguments: &[OsString], detac
         let _ = rustix::process::setsid();
     }
     command.args(arguments).exec()
-}
-
-/// Asks a process to end, and waits until it has; false when `patience` passes first.
-///
-/// # Errors
-/// When it cannot be asked.
-pub(crate) fn end_process(pid: u32, patience: Duration) -> io::Result<bool> {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-    let deadline = Instant::now() + patience;
-    while rustix::process::test_kill_process(pid).is_ok() {
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    Ok(true)
 }
 
 /// Shows the end of a log and what is added to it. Returns only when that fails.

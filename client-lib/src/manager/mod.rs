@@ -10,11 +10,25 @@
 //! ```
 
 mod counting;
+#[cfg(feature = "manager")]
+pub mod doctor;
 mod endpoint;
 mod error;
+#[cfg(feature = "manager")]
+pub mod export;
 mod frame;
+#[cfg(feature = "manager")]
+pub mod launch;
+#[cfg(feature = "manager")]
+pub mod login;
+#[cfg(feature = "manager")]
+pub mod logs;
 mod offline;
 mod privacy;
+#[cfg(feature = "manager")]
+pub mod profiles;
+#[cfg(feature = "manager")]
+pub mod words;
 
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;

@@ -2,7 +2,8 @@
 //!
 //! The facade: where things are ([`Places`]), the operating system's own machine id, reading files without ever
 //! waiting on what is not a file, telling a local disk from one that may hang, threads that a host does not notice, and
-//! the local socket with the identity of who listens.
+//! the local socket with the identity of who listens. With the feature `manager` also starting and ending the daemon's
+//! process, starting it at login, rights on files, and words for what an administrator types.
 
 use std::path::PathBuf;
 
@@ -24,6 +25,30 @@ pub(crate) use system::{
     FileIdentity, Folder, Stream, Thread, connect, locality, os_machine_id, process_chain, read,
     read_with_identity, sandboxed, socket_below, system_daemon_installed, system_socket,
 };
+
+#[cfg(feature = "manager")]
+pub(crate) use system::{login, manage};
+
+/// Rights on a folder of activations.
+#[cfg(feature = "manager")]
+pub(crate) struct StoreRights {
+    /// It is this user's, who cannot write into it.
+    pub(crate) locked_out: bool,
+    /// Others can write into it.
+    pub(crate) open_to_others: bool,
+}
+
+/// What starting at login was set up with.
+#[cfg(feature = "manager")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// What the system calls it: a unit, an agent, a value of the registry.
+    pub name: String,
+    /// The file that was written, if any.
+    pub file: Option<PathBuf>,
+    /// Who starts the daemon from now on: “systemd”.
+    pub by: &'static str,
+}
 
 /// Who listens at the other end of the local socket, by the kernel's word.
 #[derive(Clone, Debug)]

@@ -2,6 +2,10 @@
 
 mod family;
 mod files;
+#[cfg(feature = "manager")]
+pub(crate) mod login;
+#[cfg(feature = "manager")]
+pub(crate) mod manage;
 mod mounts;
 mod process;
 mod socket;

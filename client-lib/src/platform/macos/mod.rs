@@ -2,7 +2,11 @@
 
 mod family;
 mod files;
+#[cfg(feature = "manager")]
+pub(crate) mod login;
 mod machine;
+#[cfg(feature = "manager")]
+pub(crate) mod manage;
 mod process;
 mod thread;
 

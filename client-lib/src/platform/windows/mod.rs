@@ -5,6 +5,10 @@ mod family;
 mod files;
 mod host;
 mod identity;
+#[cfg(feature = "manager")]
+pub(crate) mod login;
+#[cfg(feature = "manager")]
+pub(crate) mod manage;
 mod pipe;
 mod registry;
 mod thread;

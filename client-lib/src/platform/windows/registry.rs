@@ -8,7 +8,8 @@ use windows_sys::Win32::System::Registry::{
     RegOpenKeyExW,
 };
 
-fn wide(text: &str) -> Vec<u16> {
+/// A text for the system: UTF-16, ended by NUL.
+pub(super) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
 

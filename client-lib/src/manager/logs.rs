@@ -4,18 +4,18 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use claviger_client::manager::{Endpoint, Scope};
 use claviger_protocol::layout;
 
-use crate::platform;
+use super::{Endpoint, Scope};
+use crate::platform::{self, manage};
 
 /// The log that the daemon writes itself; `None` where the service manager keeps it.
 #[must_use]
-pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
+pub fn file(endpoint: &Endpoint) -> Option<PathBuf> {
     let folder = match endpoint.scope() {
-        Scope::Portable => layout::Home(&claviger_client::platform::home_override()?).log(),
-        Scope::User => platform::user_log_folder()?,
-        Scope::System => return platform::system_log(),
+        Scope::Portable => layout::Home(&platform::home_override()?).log(),
+        Scope::User => manage::user_log_folder()?,
+        Scope::System => return manage::system_log(),
     };
     Some(folder.join(layout::LOG_FILE))
 }
@@ -24,7 +24,7 @@ pub(crate) fn file(endpoint: &Endpoint) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub(crate) fn last_lines(path: &Path, count: usize) -> io::Result<Vec<String>> {
+pub fn last_lines(path: &Path, count: usize) -> io::Result<Vec<String>> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
