@@ -5,18 +5,26 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use claviger_daemon::egress::Limits;
 use claviger_protocol::ipc::CallError;
 use claviger_protocol::keys::SigningKey;
-use common::{Server, Vendor, activate, files, http, listen, run, serve, start};
+use common::{
+    NOW, OS_ID, PATIENT, Server, Vendor, activate, files, http, listen, run, serve, start, start_within,
+};
+use rustix::net::{AddressFamily, SocketType};
 
 const SERIAL: &str = "SHOP0001";
 
 /// Activates one serial at a good server, then another at the server under test; gives the second one's error.
 fn against(url: &str) -> CallError {
+    against_within(url, PATIENT)
+}
+
+fn against_within(url: &str, limits: Limits) -> CallError {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     run(async {
@@ -32,7 +40,7 @@ fn against(url: &str) -> CallError {
         std::fs::remove_file(home.join("state/vendors/com.example/vendor.clvprofile")).unwrap();
         std::fs::write(home.join("certs/com.example/vendor.clvprofile"), good.vendor.profile(url)).unwrap();
         let before = files(&home.join("certs/com.example/products"));
-        let daemon = start(home);
+        let daemon = start_within(home, OS_ID, NOW, limits);
         let began = Instant::now();
         let error = activate(&daemon, "SHOP0002").await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
@@ -51,18 +59,19 @@ fn against(url: &str) -> CallError {
 
 #[test]
 fn every_failure_has_its_code() {
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
-    assert_eq!(against(&closed).code(), "connection_refused");
+    // Taken and never listened at, so that no other test gets the port meanwhile.
+    let closed = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&closed, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(rustix::net::getsockname(&closed).unwrap()).unwrap();
+    assert_eq!(against(&format!("http://{address}")).code(), "connection_refused");
 
     let silent = listen(|mut stream| {
         // Takes everything and says nothing.
         let mut sink = Vec::new();
         let _ = stream.read_to_end(&mut sink);
     });
-    assert_eq!(against(&silent).code(), "timeout");
+    let short = Limits { total: Duration::from_millis(1500), ..PATIENT };
+    assert_eq!(against_within(&silent, short).code(), "timeout");
 
     let endless = listen(|mut stream| {
         let _ = common::read_request(&mut stream);

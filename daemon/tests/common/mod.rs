@@ -274,17 +274,21 @@ pub fn start(home: &Path) -> Daemon {
 }
 
 pub fn start_on(home: &Path, os_id: &str, now: i64) -> Daemon {
+    start_within(home, os_id, now, PATIENT)
+}
+
+/// What no server of these tests needs, however busy the machine is.
+pub const PATIENT: Limits =
+    Limits { connect: Duration::from_secs(20), total: Duration::from_secs(40), body: 1024 * 1024 };
+
+pub fn start_within(home: &Path, os_id: &str, now: i64, limits: Limits) -> Daemon {
     let clock = Arc::new(TestClock(AtomicI64::new(now)));
     let setup = Setup {
         paths: paths(home),
         machine: Machine::of(Ok(os_id.to_owned())),
         clock: clock.clone(),
         rng: Arc::new(SystemRandom::new()),
-        limits: Limits {
-            connect: Duration::from_millis(500),
-            total: Duration::from_millis(1500),
-            body: 1024 * 1024,
-        },
+        limits,
         do_not_track: false,
     };
     let (engine, lock) = Engine::start(setup).unwrap();
