@@ -231,6 +231,12 @@ pub struct Vendor {
     /// Where to ask for help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub support: Option<String>,
+    /// Its colour, `#RRGGBB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accent: Option<String>,
+    /// Its picture, a PNG in base64url: read it with [`crate::documents::Logo::from_text`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<String>,
 }
 
 /// Reply to `ListLicenses`, `Refresh` and `Monitor`.

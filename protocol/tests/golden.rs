@@ -59,6 +59,16 @@ fn frozen_documents_are_believed() {
         TrustAnchor::compiled_in(&read("profile.jws")).unwrap(),
         (TrustAnchor { least_keyset: 3, ..anchor.clone() }, profile(), keyset.clone())
     );
+    let (looks, _) = VendorProfile::verify(&read("profile_with_look.jws")).unwrap();
+    assert_eq!(looks, profile_with_look());
+    assert_eq!(
+        (looks.shown_accent().unwrap().to_string().as_str(), looks.shown_logo()),
+        ("#E88A1C", Some(logo()))
+    );
+    // To a plug-in it is the same vendor.
+    let plain =
+        |name| TrustAnchor::compiled_in(&read(name)).map(|(anchor, _, keyset)| (anchor, keyset)).unwrap();
+    assert_eq!(plain("profile_with_look.jws"), plain("profile.jws"));
     assert_eq!(Keyset::verify(&read("keyset.jws"), &anchor).unwrap(), keyset);
     let believed = |name| ActivationCertificate::verify(&read(name), &keyset).unwrap();
     assert_eq!(believed("activation_perpetual.jws"), perpetual());
@@ -114,6 +124,7 @@ fn everything() -> Vec<(String, String)> {
     let (root, issuing) = (root(), issuing());
     let mut all: Vec<(String, String)> = [
         ("profile", signed(&profile(), &root)),
+        ("profile_with_look", signed(&profile_with_look(), &root)),
         ("keyset", signed(&keyset(), &root)),
         ("activation_perpetual", signed(&perpetual(), &issuing)),
         ("activation_subscription", signed(&subscription(), &issuing)),

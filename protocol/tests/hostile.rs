@@ -228,6 +228,22 @@ fn keysets_never_go_back() {
 }
 
 #[test]
+fn a_vendor_is_not_refused_for_its_looks() {
+    let huge = "A".repeat(30_000);
+    for (accent, logo) in
+        [("red", "no picture"), ("", ""), ("#12345678", huge.as_str()), ("\u{202e}#123456", "iVBORw0KGgo")]
+    {
+        let odd = VendorProfile { accent: Some(accent.to_owned()), logo: Some(logo.to_owned()), ..profile() };
+        let (read, _) = VendorProfile::verify(&signed(&odd, &root())).unwrap();
+        assert_eq!((read.shown_accent(), read.shown_logo()), (None, None), "{accent}");
+        assert_eq!(TrustAnchor::compiled_in(&signed(&odd, &root())).unwrap().0.roots, profile().roots);
+    }
+    // What does not fit into a profile at all is refused as anything too long is.
+    let bloated = VendorProfile { logo: Some("A".repeat(VendorProfile::MAX_LEN)), ..profile() };
+    assert_eq!(refusal(VendorProfile::verify(&signed(&bloated, &root()))), "too_large");
+}
+
+#[test]
 fn a_forged_profile_proves_only_itself() {
     let forger = stranger();
     let mut forged = profile();

@@ -43,6 +43,8 @@ pub fn profile() -> String {
         keyset: sign(&keyset, &key(1), KeyInHeader::Named),
         policy: None,
         contact: Contact::default(),
+        accent: None,
+        logo: None,
     };
     sign(&profile, &key(1), KeyInHeader::Named)
 }

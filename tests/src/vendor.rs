@@ -92,6 +92,8 @@ impl Vendor {
             keyset: self.keyset(5),
             policy: None,
             contact: Contact::default(),
+            accent: None,
+            logo: None,
         };
         sign(&profile, &self.root, KeyInHeader::Named)
     }

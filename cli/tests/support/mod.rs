@@ -227,6 +227,8 @@ pub fn profile_text(seed: u8) -> String {
         keyset: sign(&keyset, &key, KeyInHeader::Named),
         policy: None,
         contact: Contact::default(),
+        accent: None,
+        logo: None,
     };
     sign(&profile, &key, KeyInHeader::Named)
 }

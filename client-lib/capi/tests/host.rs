@@ -43,6 +43,8 @@ fn profile() -> String {
         keyset: d::sign(&keyset, &root, d::KeyInHeader::Named),
         policy: None,
         contact: d::Contact::default(),
+        accent: None,
+        logo: None,
     };
     d::sign(&profile, &root, d::KeyInHeader::Named)
 }

@@ -71,6 +71,8 @@ impl World {
             keyset,
             policy: None,
             contact: Contact::default(),
+            accent: None,
+            logo: None,
         };
         world.profile = sign(&profile, &world.root, KeyInHeader::Named);
         world

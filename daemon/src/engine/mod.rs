@@ -367,6 +367,8 @@ fn view(vendor: &Vendor) -> VendorView {
         keyset: vendor.keys.borrow().newest().number,
         policy: profile.policy.clone(),
         support: profile.contact.url.clone().or_else(|| profile.contact.email.clone()),
+        accent: profile.shown_accent().map(|accent| accent.to_string()),
+        logo: profile.shown_logo().map(|logo| logo.to_text()),
     }
 }
 

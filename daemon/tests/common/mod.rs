@@ -82,6 +82,8 @@ impl Vendor {
             keyset: self.keyset_of(1, &[(&self.issuing, KeyStatus::Active)]),
             policy: None,
             contact: Contact::default(),
+            accent: None,
+            logo: None,
         };
         sign(&profile, &self.root, KeyInHeader::Named)
     }

@@ -14,6 +14,7 @@
 mod answer;
 mod certificate;
 mod keyset;
+mod look;
 mod manifest;
 mod profile;
 mod receipt;
@@ -23,6 +24,7 @@ mod sunset;
 pub use answer::{ActivationState, Answer, EndReason, Outcome, ReceiptAck, ReceiptOutcome};
 pub use certificate::{ActivationCertificate, Confirmation, LicenseKind};
 pub use keyset::{KeyStatus, Keyset, KeysetKey};
+pub use look::{Accent, Logo, LookError};
 pub use manifest::{Manifest, ManifestProduct};
 pub use profile::{Contact, RootKeys, TrustAnchor, VendorProfile, is_server_address};
 pub use receipt::Receipt;

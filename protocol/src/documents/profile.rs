@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Document, DocumentError, Keyset};
+use super::{Accent, Document, DocumentError, Keyset, Logo};
 use crate::clock::Timestamp;
 use crate::ids::VendorId;
 use crate::jws::Unverified;
@@ -36,6 +36,12 @@ pub struct VendorProfile {
     /// Whom to ask.
     #[serde(default)]
     pub contact: Contact,
+    /// Its colour where several vendors are shown, as `#RRGGBB`; see [`Self::shown_accent`]. Of no meaning to a plug-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accent: Option<String>,
+    /// Its picture there: a PNG in base64url; see [`Self::shown_logo`]. Of no meaning to a plug-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<String>,
 }
 
 /// The two root keys. Either may sign; the spare is kept elsewhere, for the day the active one is lost.
@@ -92,6 +98,18 @@ impl VendorProfile {
             ));
         }
         Ok((profile, keyset))
+    }
+
+    /// The vendor's colour; `None` where there is none or it is not one: looks are no reason to refuse a profile.
+    #[must_use]
+    pub fn shown_accent(&self) -> Option<Accent> {
+        self.accent.as_deref()?.parse().ok()
+    }
+
+    /// The vendor's picture; `None` where there is none or it is not one.
+    #[must_use]
+    pub fn shown_logo(&self) -> Option<Logo> {
+        Logo::from_text(self.logo.as_deref()?).ok()
     }
 
     /// What this profile makes one believe, if one believes the profile.

@@ -3,8 +3,8 @@
 use claviger_protocol::clock::{DAY, Date, Timestamp};
 use claviger_protocol::documents::{
     ActivationCertificate, ActivationState, Answer, Confirmation, Contact, Cpu, EndReason, HeldActivation,
-    KeyInHeader, KeyStatus, Keyset, KeysetKey, LicenseKind, MachineFacts, Manifest, ManifestProduct, Order,
-    OsInfo, Outcome, REQUEST_VERSION, Receipt, ReceiptAck, ReceiptOutcome, Request, RootKeys, Sunset,
+    KeyInHeader, KeyStatus, Keyset, KeysetKey, LicenseKind, Logo, MachineFacts, Manifest, ManifestProduct,
+    Order, OsInfo, Outcome, REQUEST_VERSION, Receipt, ReceiptAck, ReceiptOutcome, Request, RootKeys, Sunset,
     VendorProfile, sign,
 };
 use claviger_protocol::ids::ActivationId;
@@ -48,7 +48,18 @@ pub fn profile() -> VendorProfile {
             email: Some("help@soluna.example".to_owned()),
             url: Some("https://soluna.example/help".to_owned()),
         },
+        accent: None,
+        logo: None,
     }
+}
+
+/// The same with what a window shows of a vendor.
+pub fn profile_with_look() -> VendorProfile {
+    VendorProfile { accent: Some("#E88A1C".to_owned()), logo: Some(logo().to_text()), ..profile() }
+}
+
+pub fn logo() -> Logo {
+    Logo::from_png(include_bytes!("logo.png").to_vec()).expect("a good picture")
 }
 
 pub fn perpetual() -> ActivationCertificate {

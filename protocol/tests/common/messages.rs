@@ -14,7 +14,7 @@ use claviger_protocol::ipc::{
 use claviger_protocol::keys::Sha256;
 use claviger_protocol::status::Status;
 
-use super::documents::{machine_facts, perpetual, profile, subscription};
+use super::documents::{machine_facts, perpetual, profile, profile_with_look, subscription};
 use super::telemetry::{notice, usage_report};
 use super::{NOW, SERIAL, UNLOCK_CODE, issuing, machine, prefix, product, root, signed, vendor};
 
@@ -155,7 +155,14 @@ fn example_vendor() -> Vendor {
         keyset: 3,
         policy: Some("https://soluna.example/privacy".to_owned()),
         support: Some("help@soluna.example".to_owned()),
+        accent: None,
+        logo: None,
     }
+}
+
+fn vendor_with_look() -> Vendor {
+    let profile = profile_with_look();
+    Vendor { accent: profile.accent, logo: profile.logo, ..example_vendor() }
 }
 
 /// Replies, each read back as its own type.
@@ -184,6 +191,7 @@ pub fn replies() -> Vec<(&'static str, String)> {
     vec![
         reply("get_status", &GetStatusReply { status }),
         reply("list_vendors", &ListVendorsReply { vendors: vec![example_vendor()] }),
+        reply("list_vendors_with_look", &ListVendorsReply { vendors: vec![vendor_with_look()] }),
         reply("add_vendor", &AddVendorReply { vendor: example_vendor(), added: true }),
         reply("list_licenses", &LicensesReply { licenses: vec![held(), ended()], warnings: Vec::new() }),
         reply(

@@ -1,9 +1,10 @@
 //! `claviger-server init`: makes a vendor's server, and says what to do with its root keys.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::{Clock as _, SystemClock};
-use claviger_protocol::documents::Contact;
+use claviger_protocol::documents::{Accent, Contact, Logo, LookError};
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::serial::Prefix;
 use data_encoding::BASE64URL_NOPAD;
@@ -50,6 +51,12 @@ pub(super) struct Args {
     /// Page of customer support.
     #[arg(long, value_name = "URL")]
     contact_url: Option<String>,
+    /// Colour of the vendor's section in the manager window.
+    #[arg(long, value_name = "#RRGGBB")]
+    accent: Option<String>,
+    /// Picture of the vendor's section in the manager window: a PNG file of at most 16 KiB, 512 pixels a side.
+    #[arg(long, value_name = "FILE")]
+    logo: Option<PathBuf>,
     /// For trying things out: cheap root keys that may lie inside the data folder; without a passphrase file, a
     /// random passphrase is made and written beside them.
     #[arg(long)]
@@ -77,6 +84,8 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
             email: args.contact_email.map(|text| mail(&text)).transpose()?,
             url: args.contact_url.map(|url| page("--contact-url", &url)).transpose()?,
         },
+        accent: args.accent.as_deref().map(accent).transpose()?,
+        logo: args.logo.as_deref().map(logo).transpose()?,
         demo: args.demo,
     };
     if wish.name.is_empty() || wish.name.chars().count() > 128 {
@@ -324,6 +333,42 @@ pub(super) fn page(option: &str, text: &str) -> Result<String, Failure> {
     Err(Failure::new(FailureKind::Usage, format!("{option} {text}: it must be a page's address, https://…")))
 }
 
+/// Checks a colour, and gives its one spelling.
+pub(super) fn accent(text: &str) -> Result<String, Failure> {
+    let colour: Accent =
+        text.parse().map_err(|e| Failure::new(FailureKind::Usage, format!("--accent {text}: {e}")))?;
+    Ok(colour.to_string())
+}
+
+/// Reads a picture, and gives the text for the profile.
+pub(super) fn logo(file: &Path) -> Result<String, Failure> {
+    let shown = file.display();
+    let kind = |e: &std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => FailureKind::NotFound,
+        _ => FailureKind::Environment,
+    };
+    // A little more than is taken is read, so that a large file is told from a whole one.
+    let most = u64::try_from(Logo::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let found = std::fs::metadata(file).and_then(|found| match found.is_file() {
+        true => std::fs::File::open(file)?.take(most).read_to_end(&mut bytes).map(|_| found.len()),
+        false => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file")),
+    });
+    let length = found.map_err(|e| Failure::new(kind(&e), format!("--logo {shown} cannot be read: {e}")))?;
+    let logo = Logo::from_png(bytes).map_err(|error| {
+        let error = match error {
+            LookError::TooLarge(read) => {
+                LookError::TooLarge(usize::try_from(length).unwrap_or(usize::MAX).max(read))
+            }
+            other => other,
+        };
+        Failure::new(FailureKind::BadInput, format!("--logo {shown}: {error}")).hint(
+            "save it as a PNG of 64 to 256 pixels a side with a transparent background; 16 KiB hold that easily",
+        )
+    })?;
+    Ok(logo.to_text())
+}
+
 /// Checks a mail address as far as that is possible: something, an @, something.
 pub(super) fn mail(text: &str) -> Result<String, Failure> {
     let parts = text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
@@ -391,6 +436,8 @@ mod tests {
         assert!(
             mail("help@example.com").is_ok() && mail("help").is_err() && mail("a b@example.com").is_err()
         );
+        assert_eq!(accent("#0a0B0c").unwrap(), "#0A0B0C");
+        assert!(accent("0a0b0c").is_err());
         assert!(page("--policy-url", "https://example.com/privacy").is_ok());
         assert!(page("--policy-url", "javascript:alert(1)").is_err());
     }
@@ -402,6 +449,22 @@ mod tests {
         assert_eq!(listen("http://[::1]:9").as_deref(), Some("[::1]:9"));
         assert_eq!(listen("http://127.0.0.1:8717"), None);
         assert_eq!(listen("https://licenses.example.com"), None);
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_shown_is_refused_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |name: &str, bytes: Option<&[u8]>| {
+            let file = dir.path().join(name);
+            if let Some(bytes) = bytes {
+                std::fs::write(&file, bytes).unwrap();
+            }
+            logo(&file).unwrap_err().to_string()
+        };
+        assert!(said("none.png", None).contains("cannot be read"));
+        assert!(said("picture.jpg", Some(b"\xff\xd8\xff\xe0")).contains("not a whole PNG"));
+        assert!(said("huge.png", Some(&[0; 40_000])).contains("has 40000 bytes; at most 16384"));
+        assert!(logo(dir.path()).unwrap_err().to_string().contains("not a file"));
     }
 
     #[cfg(unix)]

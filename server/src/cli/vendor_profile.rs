@@ -6,7 +6,7 @@ use claviger_protocol::clock::{Clock as _, SystemClock};
 use claviger_protocol::documents::VendorProfile;
 
 use super::common::DataArg;
-use super::init::{mail, page, server_url};
+use super::init::{accent, logo, mail, page, server_url};
 use super::keys::open_root;
 use super::passphrase::PassphraseSource;
 use super::{Failure, FailureKind, Output};
@@ -56,6 +56,13 @@ struct Renew {
     /// A new page of customer support.
     #[arg(long, value_name = "URL")]
     contact_url: Option<String>,
+    /// A new colour of the vendor's section in the manager window; `none` takes it out.
+    #[arg(long, value_name = "#RRGGBB")]
+    accent: Option<String>,
+    /// A new picture of the vendor's section in the manager window, a PNG file of at most 16 KiB and 512 pixels a side;
+    /// `none` takes it out.
+    #[arg(long, value_name = "FILE")]
+    logo: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -91,6 +98,9 @@ pub(super) fn run(args: Args, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Takes a colour or a picture out of the profile.
+const NONE: &str = "none";
+
 fn changes(renew: &Renew) -> Result<impl FnOnce(&mut VendorProfile) + use<>, Failure> {
     let name = renew.name.as_ref().map(|name| name.trim().to_owned());
     if name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 128) {
@@ -100,7 +110,23 @@ fn changes(renew: &Renew) -> Result<impl FnOnce(&mut VendorProfile) + use<>, Fai
     let policy = renew.policy_url.as_deref().map(|url| page("--policy-url", url)).transpose()?;
     let email = renew.contact_email.as_deref().map(mail).transpose()?;
     let url = renew.contact_url.as_deref().map(|url| page("--contact-url", url)).transpose()?;
+    let accent = match renew.accent.as_deref() {
+        None => None,
+        Some(NONE) => Some(None),
+        Some(text) => Some(Some(accent(text)?)),
+    };
+    let logo = match renew.logo.as_deref() {
+        None => None,
+        Some(file) if file.as_os_str() == NONE => Some(None),
+        Some(file) => Some(Some(logo(file)?)),
+    };
     Ok(move |profile: &mut VendorProfile| {
+        if let Some(accent) = accent {
+            profile.accent = accent;
+        }
+        if let Some(logo) = logo {
+            profile.logo = logo;
+        }
         if let Some(name) = name {
             profile.name = name;
         }
@@ -127,6 +153,13 @@ fn show(public: &PublicFiles, output: Output) {
     }
     for contact in [&profile.contact.email, &profile.contact.url].into_iter().flatten() {
         output.say(format_args!("Contact:  {contact}"));
+    }
+    if let Some(accent) = profile.shown_accent() {
+        output.say(format_args!("Accent:   {accent}"));
+    }
+    if let Some(logo) = profile.shown_logo() {
+        let (width, height) = logo.size();
+        output.say(format_args!("Logo:     PNG, {width} × {height} pixels, {} bytes", logo.png().len()));
     }
     output.say(format_args!("Root key: {} (active)", profile.roots.active.id()));
     output.say(format_args!("          {} (spare)", profile.roots.spare.id()));

@@ -33,6 +33,12 @@ pub struct Wish {
     pub policy: Option<String>,
     /// Whom to ask.
     pub contact: Contact,
+    /// Its colour, as it stands in the profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accent: Option<String>,
+    /// Its picture, as it stands in the profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<String>,
     /// For a demonstration.
     pub demo: bool,
 }
@@ -96,6 +102,8 @@ pub fn create(
         keyset: keyset_text.clone(),
         policy: wish.policy.clone(),
         contact: wish.contact.clone(),
+        accent: wish.accent.clone(),
+        logo: wish.logo.clone(),
     };
     let profile_text = sign(&profile, &active, KeyInHeader::Named);
     VendorProfile::verify(&profile_text).map_err(KeysError::document(&data.profile()))?;
@@ -421,6 +429,8 @@ mod tests {
             server: "https://a.example".to_owned(),
             policy: None,
             contact: Contact::default(),
+            accent: None,
+            logo: None,
             demo: true,
         };
         let run = |wish: &Wish, pass: &str| create(&data, &roots, wish, &words(pass), Timestamp(5), &rng);

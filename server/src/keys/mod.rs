@@ -331,6 +331,8 @@ pub(crate) mod test_support {
             server: "https://licenses.example.com".to_owned(),
             policy: None,
             contact: claviger_protocol::documents::Contact::default(),
+            accent: None,
+            logo: None,
             demo: true,
         };
         std::fs::create_dir(data.path()).unwrap();

@@ -78,6 +78,8 @@ impl TestServer {
             server: "http://127.0.0.1:1".into(),
             policy: None,
             contact: Contact::default(),
+            accent: None,
+            logo: None,
             demo: true,
         };
         let passphrase = Passphrase::new(zeroize::Zeroizing::new("correct horse".into())).unwrap();

@@ -88,6 +88,8 @@ impl World {
             keyset: keyset(1),
             policy: None,
             contact: Contact::default(),
+            accent: None,
+            logo: None,
         };
         let folder = home.path().join("certs/com.example");
         std::fs::create_dir_all(&folder)?;

@@ -243,6 +243,8 @@ fn vendor_files(data: &DataDir, folder: &Path, now: Timestamp) {
         server: "https://localhost:1".into(),
         policy: None,
         contact: claviger_protocol::documents::Contact::default(),
+        accent: None,
+        logo: None,
         demo: true,
     };
     let passphrase = Passphrase::new(zeroize::Zeroizing::new("bench".into())).unwrap();
