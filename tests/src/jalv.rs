@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::process::Running;
 use crate::tilt;
 
+/// Our shell around the plug-in.
+const SHELL: &str = "https://example.com/plugins/shell";
 /// Frames a second of the server.
 pub const RATE: u64 = 48_000;
 
@@ -71,6 +73,18 @@ impl Spoken {
                     }
                 }
                 Err(error) => panic!("no “{word}”: {error}\n{}", self.heard.join("\n")),
+            }
+        }
+    }
+
+    /// The next line with `word` in it that was passed over so far, or that is still to come.
+    pub fn recall(&mut self, word: &str) -> String {
+        match self.heard.iter().position(|line| line.contains(word)) {
+            Some(at) => self.heard.remove(at),
+            None => {
+                let line = self.wait_for(word);
+                self.heard.pop();
+                line
             }
         }
     }
@@ -187,6 +201,22 @@ impl Jack {
         Jalv { host, started_in: begun.elapsed(), server: self.name.clone() }
     }
 
+    /// jalv with the plug-in inside our shell, which does in its process what few hosts do (tests/native/shell.c).
+    #[must_use]
+    pub fn shell(&self, home: &Path, scene: &str) -> Jalv {
+        let bundles = shell();
+        let mut command = Command::new("stdbuf");
+        command
+            .args(["-oL", "jalv", SHELL])
+            .env("CLAVIGER_HOME", home)
+            .env("CT_PLUGIN", tilt::lv2().join("tilt.lv2/tilt.so"))
+            .env("CT_SCENE", scene)
+            .env("LV2_PATH", format!("{}:{}", bundles.display(), lv2_path()))
+            .env("JACK_DEFAULT_SERVER", &self.name)
+            .env("JACK_NO_START_SERVER", "1");
+        self.jalv_as(&mut command)
+    }
+
     /// Ends it.
     pub fn end(mut self) {
         let _status = self.server.terminate();
@@ -196,7 +226,13 @@ impl Jack {
 /// The plug-in's folder, and LV2's own.
 #[must_use]
 pub fn lv2_path() -> String {
-    format!("{}:/usr/lib/lv2:/usr/lib/x86_64-linux-gnu/lv2", tilt::lv2().display())
+    lv2_path_of(&tilt::lv2())
+}
+
+/// A folder of bundles, and LV2's own.
+#[must_use]
+pub fn lv2_path_of(folder: &Path) -> String {
+    format!("{}:/usr/lib/lv2:/usr/lib/x86_64-linux-gnu/lv2", folder.display())
 }
 
 /// jalv, running.
@@ -233,6 +269,12 @@ impl Jalv {
             }
             assert!(begun.elapsed() < crate::process::PATIENCE, "{port} stays at {value}");
         }
+    }
+
+    /// What our shell found out, next.
+    pub fn tells(&mut self) -> serde_json::Value {
+        let line = self.host.recall("ct {");
+        serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
     /// Connects a player to it.
@@ -274,4 +316,27 @@ impl Drop for Player {
 fn player() -> PathBuf {
     static PLAYER: OnceLock<PathBuf> = OnceLock::new();
     PLAYER.get_or_init(|| tilt::native("jack_play", &["-ljack"])).clone()
+}
+
+/// The folder that holds `shell.lv2`: the plug-in's own description under another name.
+fn shell() -> PathBuf {
+    static SHELL_BUNDLE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let library = tilt::native("shell.so", &["-shared", "-fPIC"]);
+        let folder = library.with_file_name("lv2-shell");
+        let bundle = folder.join("shell.lv2");
+        std::fs::create_dir_all(&bundle).unwrap();
+        for (file, name) in [("manifest.ttl", "manifest.ttl"), ("tilt.ttl", "shell.ttl")] {
+            let text = std::fs::read_to_string(tilt::lv2().join("tilt.lv2").join(file)).unwrap();
+            let text = text
+                .replace(&format!("<{}>", tilt::URI), &format!("<{SHELL}>"))
+                .replace("<tilt.", "<shell.")
+                .replace(", work:schedule", "")
+                .replace("lv2:extensionData work:interface ;", "");
+            std::fs::write(bundle.join(name), text).unwrap();
+        }
+        std::fs::copy(library, bundle.join("shell.so")).unwrap();
+        folder
+    };
+    SHELL_BUNDLE.get_or_init(make).clone()
 }

@@ -239,11 +239,12 @@ pub fn guard() -> PathBuf {
     GUARD.get_or_init(|| native("guard", &["-shared", "-fPIC", "-ldl"])).clone()
 }
 
-/// Builds `tests/native/NAME.c`.
+/// Builds `tests/native/NAME.c`; what is behind a dot in the name is that of the file that is built.
 #[must_use]
 pub fn native(name: &str, options: &[&str]) -> PathBuf {
     let file = made(name);
-    let source = source().join("tests/native").join(format!("{name}.c"));
+    let stem = name.split('.').next().unwrap();
+    let source = source().join("tests/native").join(format!("{stem}.c"));
     let mut cc = Command::new("cc");
     cc.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&file).arg(source).args(options);
     build(&mut cc);
@@ -348,5 +349,42 @@ pub fn assert_heard(recording: &[[f32; 2]], first: u64, unlicensed: Option<u64>)
                 "sample {at}, channel {channel}: {value} instead of {wanted}"
             );
         }
+    }
+}
+
+/// The system calls of an audio thread that stand between pairs of marks (`getppid`), and how many marks there are, by what
+/// `strace -f -o` wrote.
+#[must_use]
+pub fn calls_between_marks(log: &str) -> (usize, Vec<String>) {
+    let lines: Vec<(&str, &str)> = log
+        .lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .map(|(thread, call)| (thread, call.trim_start()))
+        .collect();
+    let Some((thread, _)) = lines.iter().find(|(_, call)| call.starts_with("getppid(")) else {
+        return (0, Vec::new());
+    };
+    let (mut marks, mut calls) = (0, Vec::new());
+    for (_, call) in lines.iter().filter(|(id, _)| id == thread) {
+        // A call that another thread's came in between of is written twice: as it begins, and as it is "resumed".
+        if call.starts_with("getppid(") {
+            marks += 1;
+        } else if marks % 2 == 1 && !call.contains("getppid resumed") {
+            calls.push((*call).to_owned());
+        }
+    }
+    (marks, calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::calls_between_marks;
+
+    #[test]
+    fn a_mark_that_is_interrupted_is_one_mark() {
+        let log = "7 read(0, \"\", 1) = 0\n8 getppid( <unfinished ...>\n7 futex(0x1, FUTEX_WAIT <unfinished ...>\n\
+                   8 <... getppid resumed>) = 1\n8 getppid() = 1\n8 write(1, \"x\", 1) = 1\n8 getppid() = 1\n\
+                   8 madvise(0x1) = 0\n8 getppid() = 1\n7 <... futex resumed>) = 0\n";
+        assert_eq!(calls_between_marks(log), (4, vec!["madvise(0x1) = 0".to_owned()]));
     }
 }

@@ -166,20 +166,8 @@ fn system_calls(home: &Home, log: &Path) -> Vec<String> {
     let _done = host.ask(&["process", "58"]);
     let _done = host.ask(&["mark", "1"]);
     host.end();
-    let log = std::fs::read_to_string(log).unwrap();
-    let marks: Vec<(&str, &str)> =
-        log.lines().filter_map(|line| line.split_once(char::is_whitespace)).collect();
-    let thread = marks.iter().find(|(_, call)| call.contains("getppid")).expect("the host sets marks").0;
-    let (mut inside, mut calls, mut pairs) = (false, Vec::new(), 0);
-    for (_, call) in marks.iter().filter(|(id, _)| *id == thread) {
-        if call.contains("getppid") {
-            inside = !inside;
-            pairs += 1;
-        } else if inside {
-            calls.push((*call).to_owned());
-        }
-    }
-    assert_eq!(pairs, 2 * 2 * 100, "a pair of marks a block and instance");
+    let (marks, calls) = tilt::calls_between_marks(&std::fs::read_to_string(log).unwrap());
+    assert_eq!(marks, 2 * 2 * 100, "a pair of marks a block and instance");
     calls
 }
 
