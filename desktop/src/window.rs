@@ -1,0 +1,536 @@
+//! The real view: what the controller says becomes properties of `ui/api.slint`, what a person does becomes acts.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use slint::{ComponentHandle as _, Model, ModelNotify, ModelRc, ModelTracker, SharedString, VecModel};
+
+use crate::catalog::Listing;
+use crate::prefs::{Language, Look};
+use crate::typing::Verdict;
+use crate::ui;
+use crate::view::{Act, Change, Form, FormView, OfflineView, PrivacyView, SettingsView, View};
+
+/// Rows that are made when the list asks for them.
+struct Rows {
+    listing: Listing,
+    notify: ModelNotify,
+}
+
+impl Model for Rows {
+    type Data = ui::Product;
+    fn row_count(&self) -> usize {
+        self.listing.len()
+    }
+    fn row_data(&self, row: usize) -> Option<ui::Product> {
+        self.listing.row(row)
+    }
+    fn model_tracker(&self) -> &dyn ModelTracker {
+        &self.notify
+    }
+}
+
+/// The window.
+pub(crate) struct Window {
+    main: ui::Main,
+    /// The language that the flag on the command line asks for, whatever the settings say.
+    forced_language: Option<Language>,
+    forced_look: Option<Look>,
+    forced_still: bool,
+    look: Cell<Look>,
+}
+
+fn model<T: Clone + 'static>(items: Vec<T>) -> ModelRc<T> {
+    ModelRc::new(VecModel::from(items))
+}
+
+fn strings(items: Vec<String>) -> ModelRc<SharedString> {
+    model(items.into_iter().map(SharedString::from).collect())
+}
+
+fn int(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+impl Window {
+    /// A window that shows nothing yet.
+    ///
+    /// # Errors
+    /// When the desktop gives none.
+    pub(crate) fn new(arguments: &crate::args::Arguments) -> Result<Self, slint::PlatformError> {
+        let main = ui::Main::new()?;
+        Ok(Self {
+            main,
+            forced_language: arguments.language,
+            forced_look: arguments.theme.map(Look::from),
+            forced_still: arguments.still,
+            look: Cell::new(Look::Dark),
+        })
+    }
+
+    /// The component.
+    pub(crate) fn main(&self) -> &ui::Main {
+        &self.main
+    }
+
+    /// The desktop's theme changed, or became known.
+    pub(crate) fn system_theme(&self, dark: bool) {
+        self.main.set_system_dark(dark);
+        self.dress(self.look.get());
+    }
+
+    fn dress(&self, look: Look) {
+        let look = self.forced_look.unwrap_or(look);
+        self.look.set(look);
+        let dark = match look {
+            Look::Dark => true,
+            Look::Light => false,
+            Look::System => self.main.get_system_dark(),
+        };
+        self.main.global::<ui::Theme>().set_dark(dark);
+    }
+
+    fn say(&self, verdict: &Verdict) -> SharedString {
+        self.main.global::<ui::Say>().invoke_typed(verdict.word.into(), verdict.detail.as_str().into())
+    }
+
+    fn show_form(&self, form: Form, view: FormView) {
+        let (serial, code) = (self.say(&view.serial), self.say(&view.code));
+        match form {
+            Form::Adding => {
+                let adding = self.main.global::<ui::Adding>();
+                adding.set_serial_note(serial);
+                adding.set_serial_verdict(view.serial.mark);
+                adding.set_code_note(code);
+                adding.set_code_verdict(view.code.mark);
+                adding.set_choices(strings(view.choices));
+                adding.set_choice(view.choice);
+                adding.set_needs_choice(view.needs_choice);
+                adding.set_may_lack_code(view.may_lack_code);
+                adding.set_ready(view.ready);
+            }
+            Form::Offline => {
+                let offline = self.main.global::<ui::Offline>();
+                offline.set_serial_note(serial);
+                offline.set_serial_verdict(view.serial.mark);
+                offline.set_code_note(code);
+                offline.set_code_verdict(view.code.mark);
+                offline.set_choices(strings(view.choices));
+                offline.set_choice(view.choice);
+                offline.set_needs_choice(view.needs_choice);
+                offline.set_may_lack_code(view.may_lack_code);
+                offline.set_ready(view.ready);
+            }
+        }
+    }
+
+    fn show_offline(&self, view: OfflineView) {
+        let offline = self.main.global::<ui::Offline>();
+        offline.set_mode(view.mode);
+        offline.set_step(view.step);
+        offline.set_busy(view.busy);
+        offline.set_problem(view.problem);
+        offline.set_portal(view.portal.into());
+        offline.set_request(view.request.into());
+        offline.set_receipt(view.receipt.into());
+        offline.set_same_key(view.same_key);
+        offline.set_has_qr(view.qr.is_some());
+        offline.set_qr(view.qr.unwrap_or_default());
+        offline.set_until(view.until.into());
+        if let Some(path) = view.save_as {
+            offline.set_save_as(path.into());
+        }
+        offline.set_saved(view.saved.into());
+        offline.set_results(model(view.results));
+        offline.set_owned(strings(view.owned));
+        if view.clear {
+            offline.set_answer_file(SharedString::default());
+            offline.set_answer_text(SharedString::default());
+            offline.set_typed(SharedString::default());
+            offline.set_owned_choice(-1);
+        }
+    }
+
+    fn show_privacy(&self, view: PrivacyView) {
+        let privacy = self.main.global::<ui::Privacy>();
+        privacy.set_consents(model(view.consents));
+        privacy.set_machines(model(view.machines));
+        privacy.set_planned(model(view.planned));
+        privacy.set_counted(model(view.counted));
+        privacy.set_sent(model(view.sent));
+        privacy.set_busy(view.busy);
+        privacy.set_reading(view.reading);
+        privacy.set_notice_busy(view.notice_busy);
+        privacy.set_problem(view.problem);
+        privacy.set_exported(view.exported.into());
+        if let Some(path) = view.export_to {
+            privacy.set_export_to(path.into());
+        }
+    }
+
+    fn show_settings(&self, view: SettingsView) {
+        let settings = self.main.global::<ui::Settings>();
+        settings.set_theme(view.theme);
+        settings.set_language(view.language);
+        settings.set_still(view.still);
+        settings.set_tray(view.tray);
+        settings.set_vendors(model(view.vendors));
+        settings.set_problem(view.problem);
+        settings.set_busy(view.busy);
+        settings.set_login_known(view.login.is_some());
+        settings.set_login(view.login.unwrap_or(false));
+        if view.clear_file {
+            settings.set_profile_file(SharedString::default());
+        }
+    }
+}
+
+impl View for Window {
+    fn show(&self, change: Change) {
+        let main = &self.main;
+        let shell = main.global::<ui::Shell>();
+        match change {
+            Change::Page(page) => shell.set_page(page),
+            Change::Connection { state, trouble, starting } => {
+                shell.set_connection(state);
+                shell.set_trouble(trouble);
+                shell.set_starting(starting);
+            }
+            Change::Facts { may_change, system, network, daemon } => {
+                shell.set_may_change(may_change);
+                shell.set_system_daemon(system);
+                shell.set_network(network);
+                main.global::<ui::About>().set_daemon(daemon.into());
+            }
+            Change::Ask(question) => {
+                shell.set_asking(question.is_some());
+                if let Some(question) = question {
+                    shell.set_question(question);
+                }
+            }
+            Change::Said { word, name, undo } => {
+                shell.set_said_name(name.into());
+                shell.set_can_undo(undo);
+                shell.set_said(word.into());
+            }
+            Change::Clipboard(text) => main.invoke_to_clipboard(text.into()),
+            Change::Products { listing, owned, counts, vendors, warnings, cut, loaded } => {
+                let products = main.global::<ui::Products>();
+                products.set_owned(int(owned));
+                products.set_shown(int(listing.shown));
+                products.set_counts(model(counts.map(int).to_vec()));
+                let all = main.global::<ui::Say>().invoke_all_vendors();
+                let names = std::iter::once(all).chain(vendors.into_iter().map(SharedString::from)).collect();
+                products.set_vendors(model(names));
+                products.set_warnings(strings(warnings));
+                products.set_cut(cut);
+                products.set_loaded(loaded);
+                products.set_rows(ModelRc::new(Rows { listing, notify: ModelNotify::default() }));
+            }
+            Change::Refreshing(on) => main.global::<ui::Products>().set_refreshing(on),
+            Change::Form(form, view) => self.show_form(form, view),
+            Change::FormText(form, serial, code) => match form {
+                Form::Adding => {
+                    let adding = main.global::<ui::Adding>();
+                    serial.into_iter().for_each(|text| adding.set_serial(text.into()));
+                    code.into_iter().for_each(|text| adding.set_code(text.into()));
+                }
+                Form::Offline => {
+                    let offline = main.global::<ui::Offline>();
+                    serial.into_iter().for_each(|text| offline.set_serial(text.into()));
+                    code.into_iter().for_each(|text| offline.set_code(text.into()));
+                }
+            },
+            Change::Adding(view) => {
+                let adding = main.global::<ui::Adding>();
+                if let Some(mode) = view.mode {
+                    adding.set_mode(mode);
+                }
+                adding.set_busy(view.busy);
+                adding.set_progress(view.progress.into());
+                adding.set_problem(view.problem);
+                adding.set_holders(model(view.holders));
+                adding.set_seats(i32::try_from(view.seats).unwrap_or(i32::MAX));
+                adding.set_done(view.result.is_some());
+                adding.set_result(view.result.unwrap_or_default());
+            }
+            Change::Several { lines, ready, busy, clear } => {
+                let adding = main.global::<ui::Adding>();
+                adding.set_lines(model(lines));
+                adding.set_several_ready(int(ready));
+                adding.set_several_busy(busy);
+                if clear {
+                    adding.set_several(SharedString::default());
+                }
+            }
+            Change::Sends(facts) => main.global::<ui::Adding>().set_sends(model(facts)),
+            Change::Detail(view) => {
+                let detail = main.global::<ui::Detail>();
+                detail.set_product(view.product);
+                detail.set_facts(model(view.facts));
+                detail.set_certificate(view.certificate.into());
+                detail.set_seats(model(view.seats));
+                detail.set_total(i32::try_from(view.total).unwrap_or(i32::MAX));
+                detail.set_seats_known(view.seats_known);
+                detail.set_seats_busy(view.seats_busy);
+                detail.set_seats_problem(view.seats_problem);
+                detail.set_history(model(view.history));
+                detail.set_problem(view.problem);
+                detail.set_busy(view.busy);
+            }
+            Change::Computers { name, machines, licenses, busy, problem } => {
+                let computers = main.global::<ui::Computers>();
+                if computers.get_name() != name {
+                    computers.set_new_name(name.as_str().into());
+                }
+                computers.set_name(name.into());
+                computers.set_machines(model(machines));
+                computers.set_licenses(model(licenses));
+                computers.set_busy(busy);
+                computers.set_problem(problem);
+            }
+            Change::Offline(view) => self.show_offline(view),
+            Change::Groups { groups, good, ready } => {
+                let offline = main.global::<ui::Offline>();
+                offline.set_groups(model(groups));
+                offline.set_groups_good(int(good));
+                offline.set_typed_ready(ready);
+            }
+            Change::Privacy(view) => self.show_privacy(view),
+            Change::Notice(notice) => {
+                let privacy = main.global::<ui::Privacy>();
+                privacy.set_asked(notice.is_some());
+                if let Some(notice) = notice {
+                    privacy.set_notice(notice);
+                }
+            }
+            Change::Settings(view) => self.show_settings(view),
+            Change::Findings { findings, healthy, asked, busy } => {
+                let about = main.global::<ui::About>();
+                about.set_version(env!("CARGO_PKG_VERSION").into());
+                about.set_findings(model(findings));
+                about.set_healthy(healthy);
+                about.set_asked(asked);
+                about.set_busy(busy);
+            }
+            Change::Look { theme, still } => {
+                self.dress(theme);
+                main.global::<ui::Theme>().set_still(still || self.forced_still);
+            }
+            Change::Language(language) => {
+                let language = self.forced_language.or(language).unwrap_or_default();
+                if let Err(error) = slint::select_bundled_translation(language.tag()) {
+                    tracing::warn!("the window does not speak {}: {error}", language.tag());
+                }
+            }
+            Change::Dragging(on) => shell.set_dragging(on),
+            Change::Raise => {
+                use slint::winit_030::WinitWindowAccessor as _;
+                let _shown = main.show();
+                main.window().with_winit_window(|window| {
+                    window.set_minimized(false);
+                    window.focus_window();
+                });
+            }
+        }
+    }
+}
+
+/// Where acts go. They queue: an act that comes while another one is at work is done after it.
+pub(crate) type Dispatch = Rc<dyn Fn(Act)>;
+
+/// Hands over acts one after the other.
+pub(crate) struct Queue {
+    waiting: RefCell<std::collections::VecDeque<Act>>,
+    working: Cell<bool>,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub(crate) fn new() -> Self {
+        Self { waiting: RefCell::default(), working: Cell::new(false) }
+    }
+
+    /// Does `act`, and what comes meanwhile, by `work`.
+    pub(crate) fn push(&self, act: Act, work: impl Fn(Act)) {
+        self.waiting.borrow_mut().push_back(act);
+        if self.working.replace(true) {
+            return;
+        }
+        loop {
+            let next = self.waiting.borrow_mut().pop_front();
+            let Some(next) = next else { break };
+            work(next);
+        }
+        self.working.set(false);
+    }
+}
+
+/// Makes acts of everything that a person can do in `main`.
+pub(crate) fn wire(main: &ui::Main, act: &Dispatch) {
+    wire_shell(main, act);
+    wire_products(main, act);
+    wire_adding(main, act);
+    wire_offline(main, act);
+    wire_privacy(main, act);
+    wire_settings(main, act);
+}
+
+/// A callback of a global that becomes an act.
+macro_rules! acts {
+    ($global:ident, $act:ident: $($on:ident($($arg:ident),*) => $make:expr;)*) => {
+        $({
+            let act = $act.clone();
+            $global.$on(move |$($arg),*| act($make));
+        })*
+    };
+}
+
+fn wire_shell(main: &ui::Main, act: &Dispatch) {
+    let shell = main.global::<ui::Shell>();
+    acts!(shell, act:
+        on_go(page) => Act::Go(page);
+        on_retry() => Act::Retry;
+        on_start_daemon() => Act::StartDaemon;
+        on_answer(yes) => Act::Answer(yes);
+        on_undo() => Act::Undo;
+        on_copy(text) => Act::Copy(text.into());
+    );
+    let about = main.global::<ui::About>();
+    acts!(about, act:
+        on_look() => Act::LookAround;
+        on_copy() => Act::CopyFindings;
+    );
+    let computers = main.global::<ui::Computers>();
+    acts!(computers, act:
+        on_rename(name) => Act::Rename(name.into());
+    );
+}
+
+fn wire_products(main: &ui::Main, act: &Dispatch) {
+    let products = main.global::<ui::Products>();
+    acts!(products, act:
+        on_show(key) => Act::Show(key.into());
+        on_deactivate(key) => Act::Deactivate(key.into());
+        on_activate(key) => Act::ActivateAgain(key.into());
+        on_refresh() => Act::Refresh;
+    );
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    products.on_filter(move || {
+        let Some(main) = weak.upgrade() else { return };
+        let products = main.global::<ui::Products>();
+        act_on(Act::Filter {
+            search: products.get_search().into(),
+            vendor: usize::try_from(products.get_vendor()).unwrap_or(0),
+            state: usize::try_from(products.get_state()).unwrap_or(0),
+        });
+    });
+    let detail = main.global::<ui::Detail>();
+    acts!(detail, act:
+        on_copy() => Act::CopyDetail;
+        on_deactivate() => Act::Deactivate(String::new());
+        on_activate() => Act::ActivateAgain(String::new());
+        on_give_up_offline() => Act::OfflineDetail;
+        on_refresh() => Act::Refresh;
+    );
+}
+
+fn wire_adding(main: &ui::Main, act: &Dispatch) {
+    let adding = main.global::<ui::Adding>();
+    let index = |index: i32| usize::try_from(index).unwrap_or(usize::MAX);
+    acts!(adding, act:
+        on_choose(at) => Act::Choose(Form::Adding, index(at));
+        on_activate() => Act::Activate;
+        on_replace(id, name) => Act::Replace { id: id.into(), name: name.into() };
+        on_offline() => Act::AddOffline;
+        on_again() => Act::AddAgain;
+        on_several_edited(text) => Act::Several(text.into());
+        on_activate_all() => Act::ActivateAll;
+        on_open_file(path) => Act::OpenFile(path.into());
+    );
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    adding.on_serial_edited(move |typed| {
+        act_on(Act::Serial(Form::Adding, typed.as_str().into()));
+        weak.upgrade().is_some_and(|main| main.global::<ui::Adding>().get_serial() != typed)
+    });
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    adding.on_code_edited(move |typed| {
+        act_on(Act::Code(Form::Adding, typed.as_str().into()));
+        weak.upgrade().is_some_and(|main| main.global::<ui::Adding>().get_code() != typed)
+    });
+}
+
+fn wire_offline(main: &ui::Main, act: &Dispatch) {
+    let offline = main.global::<ui::Offline>();
+    let index = |index: i32| usize::try_from(index).unwrap_or(usize::MAX);
+    acts!(offline, act:
+        on_choose(at) => Act::Choose(Form::Offline, index(at));
+        on_make() => Act::OfflineMake;
+        on_open_file(path) => Act::OpenFile(path.into());
+        on_import_text(text) => Act::OfflineText(text.into());
+        on_typed_edited(text) => Act::OfflineTyped(text.into());
+        on_import_code() => Act::OfflineCode;
+        on_give_up(at) => Act::OfflineGiveUp(index(at));
+        on_to_step(step) => Act::OfflineStep(step);
+        on_again(mode) => Act::OfflineAgain(mode);
+    );
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    offline.on_save(move || {
+        let path = weak.upgrade().map(|main| main.global::<ui::Offline>().get_save_as());
+        act_on(Act::OfflineSave(path.unwrap_or_default().into()));
+    });
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    offline.on_serial_edited(move |typed| {
+        act_on(Act::Serial(Form::Offline, typed.as_str().into()));
+        weak.upgrade().is_some_and(|main| main.global::<ui::Offline>().get_serial() != typed)
+    });
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    offline.on_code_edited(move |typed| {
+        act_on(Act::Code(Form::Offline, typed.as_str().into()));
+        weak.upgrade().is_some_and(|main| main.global::<ui::Offline>().get_code() != typed)
+    });
+}
+
+fn wire_privacy(main: &ui::Main, act: &Dispatch) {
+    let privacy = main.global::<ui::Privacy>();
+    acts!(privacy, act:
+        on_close() => Act::CloseNotice;
+        on_accept() => Act::Agree;
+        on_refuse() => Act::Refuse;
+        on_clear_log() => Act::ClearLog;
+    );
+    let act_on = act.clone();
+    privacy.on_read(move |id| id.parse().into_iter().for_each(|id| act_on(Act::Read(id))));
+    let act_on = act.clone();
+    privacy.on_withdraw(move |id| id.parse().into_iter().for_each(|id| act_on(Act::Withdraw(id))));
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    privacy.on_export(move || {
+        let path = weak.upgrade().map(|main| main.global::<ui::Privacy>().get_export_to());
+        act_on(Act::Export(path.unwrap_or_default().into()));
+    });
+}
+
+fn wire_settings(main: &ui::Main, act: &Dispatch) {
+    let settings = main.global::<ui::Settings>();
+    let language = |index: i32| match index {
+        1 => Some(Language::English),
+        2 => Some(Language::French),
+        3 => Some(Language::German),
+        _ => None,
+    };
+    let look = |index: i32| match index {
+        1 => Look::Light,
+        2 => Look::System,
+        _ => Look::Dark,
+    };
+    acts!(settings, act:
+        on_set_theme(at) => Act::Theme(look(at));
+        on_set_language(at) => Act::Language(language(at));
+        on_set_still(on) => Act::Still(on);
+        on_set_tray(on) => Act::Tray(on);
+        on_add_vendor(path) => Act::AddVendor(path.into());
+        on_set_login(on) => Act::Login(on);
+    );
+    let act_on = act.clone();
+    settings.on_remove_vendor(move |id| id.parse().into_iter().for_each(|id| act_on(Act::RemoveVendor(id))));
+}
