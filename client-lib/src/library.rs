@@ -1,6 +1,7 @@
 //! One copy of the library in a process: where it looks, what it has opened, the clock it asks.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use claviger_protocol::clock::{Clock, SystemClock};
 
@@ -8,7 +9,7 @@ use crate::daemon::{News, ToDaemon};
 use crate::platform::{self, Places};
 use crate::usage::UsageSink;
 use crate::vendor::{ProfileError, Vendor, VendorShared};
-use crate::worker::Workers;
+use crate::worker::{PATIENCE, Workers};
 
 /// A copy of the library. Plug-ins use the process's own through [`Vendor::compiled_in`]; tests and tools that look at
 /// several places make their own with [`Library::builder`].
@@ -16,6 +17,9 @@ use crate::worker::Workers;
 pub struct Library(pub(crate) Arc<LibraryShared>);
 
 static PROCESS: Mutex<Option<Library>> = Mutex::new(None);
+
+/// How long threads that nobody closed are waited for when their code is unloaded.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) struct LibraryShared {
     pub(crate) places: Places,
@@ -42,7 +46,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(library) = self.0.upgrade() {
             library.news.close();
-            library.workers.close();
+            library.workers.close(PATIENCE);
         }
     }
 }
@@ -79,10 +83,13 @@ impl Library {
         process.get_or_insert_with(made).clone()
     }
 
-    /// Frees what the process's own copy knows; for the moment at which its code is unloaded. Open handles live on.
+    /// Frees what the process's own copy knows; for the moment at which its code is unloaded. Handles should be closed by
+    /// then: threads that those left open keep are waited for, for half a second, because their code is about to go.
     pub fn forget_process() {
         let process = PROCESS.try_lock().ok().and_then(|mut process| process.take());
         if let Some(library) = process {
+            library.0.news.close();
+            library.0.workers.close(LAST_PATIENCE);
             // Vendors and the library hold each other.
             drop(std::mem::take(&mut *library.lock()));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use claviger_protocol::clock::{Date, Timestamp};
 use claviger_protocol::documents::ActivationCertificate;
-use claviger_protocol::ids::ProductId;
+use claviger_protocol::ids::{MachineId, ProductId};
 use claviger_protocol::status::Status;
 
 use crate::library::Lease;
@@ -225,6 +225,12 @@ impl License {
     #[must_use]
     pub fn scope(&self) -> Option<Scope> {
         self.state.lock().verdict.scope
+    }
+
+    /// This computer as the vendor knows it, licensed or not; `None` where the operating system has no id of its own.
+    #[must_use]
+    pub fn machine(&self) -> Option<MachineId> {
+        self.vendor.machine()
     }
 
     /// When a subscription (with its grace period) or trial ends; `None` for a license without an end.

@@ -136,7 +136,7 @@ impl VendorShared {
     }
 
     /// This computer as the vendor knows it.
-    fn machine(&self) -> Option<MachineId> {
+    pub(crate) fn machine(&self) -> Option<MachineId> {
         if let Some(known) = self.machine.get() {
             return Some(*known);
         }

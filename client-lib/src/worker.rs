@@ -111,9 +111,9 @@ impl Workers {
         }
     }
 
-    /// Drops what has not begun, but for what is kept, and waits for the rest, at most five milliseconds in all.
-    pub(crate) fn close(&self) {
-        let deadline = Instant::now() + PATIENCE;
+    /// Drops what has not begun, but for what is kept, and waits for the rest, at most for so long in all.
+    pub(crate) fn close(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         for lane in self.0.iter() {
             let (queue, thread) = {
                 let mut lane = lock(lane);

@@ -193,8 +193,25 @@ fn fifty_instances_are_one_use() {
     assert_eq!((uses[1].product.as_str(), uses[1].host.daw), ("com.example.delay", Daw::Other));
 }
 
+/// Runs one test of this file in a process of its own, where no other test starts threads and the environment is read anew.
+/// True in that process.
+fn alone(name: &str, env: (&str, &str)) -> bool {
+    if std::env::var_os("CLAVIGER_TEST_ALONE").is_some() {
+        return true;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let ran =
+        child.args([name, "--exact"]).env("CLAVIGER_TEST_ALONE", "1").env(env.0, env.1).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
 #[test]
 fn without_consent_nothing_is_told() {
+    if !alone("without_consent_nothing_is_told", ("DO_NOT_TRACK", "")) {
+        return;
+    }
     for until in [None, Some(NOW - 1)] {
         let world = World::new();
         world.install(&world.certificate());
@@ -232,15 +249,9 @@ fn a_use_during_which_consent_was_withdrawn_is_not_told() {
     assert!(told.0.lock().unwrap().is_empty());
 }
 
-/// The environment is read once a process: this test runs itself in another one.
 #[test]
 fn do_not_track_of_the_host_counts_nothing() {
-    let name = "do_not_track_of_the_host_counts_nothing";
-    if std::env::var_os("DO_NOT_TRACK").is_none() {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let ran = child.args([name, "--exact"]).env("DO_NOT_TRACK", "1").output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    if !alone("do_not_track_of_the_host_counts_nothing", ("DO_NOT_TRACK", "1")) {
         return;
     }
     let world = World::new();

@@ -78,8 +78,11 @@ fn other_machines_and_none() {
     certificate.machine = MachineId([0; 16]);
     world.install(&certificate);
     assert_eq!(world.open().status(), Status::OtherMachine);
+    // This computer is this computer, whatever certificate lies on it.
+    assert_eq!(world.open().machine(), Some(world.certificate().machine));
     let nowhere = world.builder().os_machine_id(None).build().vendor(&world.profile).unwrap();
-    assert_eq!(nowhere.open(SYNTH, OpenOptions::new()).unwrap().status(), Status::NoMachineId);
+    let license = nowhere.open(SYNTH, OpenOptions::new()).unwrap();
+    assert_eq!((license.status(), license.machine()), (Status::NoMachineId, None));
     // A better one beside it wins.
     let mut good = world.certificate();
     good.jti = ActivationId([8; 16]);

@@ -119,6 +119,8 @@ int main(int argc, char **argv) {
     const License other = vendor.open(argv[3]);
     CHECK(other && !other.licensed() && other.status() == Status::not_activated);
     CHECK(!other.reason().empty() && other.serial().empty() && other.opens().empty());
+    // The computer has its name before anything is activated on it.
+    CHECK(other.machine() == license.machine());
 
     // No daemon is there: the failure arrives on a thread of the library, with a code and advice, and an exception of
     // ours goes nowhere.

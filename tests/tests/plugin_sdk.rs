@@ -60,12 +60,8 @@ fn cpp_wrapper_works_with_archive_and_shared_library() {
     }
 }
 
-#[test]
-fn no_byte_is_misused_under_valgrind() {
-    let home = Home::licensed();
-    let profile = profile(&home);
-    let program = home.path().join("wrapper");
-    compile("c++", &["-std=c++17", "-pthread"], &wrapper(), "claviger-static", &program);
+/// Valgrind's memcheck, which ends a program that it finds something in with an exit code of its own.
+fn valgrind() -> Command {
     let mut valgrind = Command::new("valgrind");
     valgrind.args([
         "--quiet",
@@ -73,9 +69,47 @@ fn no_byte_is_misused_under_valgrind() {
         "--leak-check=full",
         "--errors-for-leak-kinds=definite",
     ]);
+    valgrind
+}
+
+#[test]
+fn no_byte_is_misused_under_valgrind() {
+    let home = Home::licensed();
+    let profile = profile(&home);
+    let program = home.path().join("wrapper");
+    compile("c++", &["-std=c++17", "-pthread"], &wrapper(), "claviger-static", &program);
     let done =
-        run(valgrind.arg(&program).arg(&profile).args([tilt::PRODUCT, "com.example.other"]), &home).ok();
+        run(valgrind().arg(&program).arg(&profile).args([tilt::PRODUCT, "com.example.other"]), &home).ok();
     assert!(!done.text().contains("ERROR SUMMARY"), "{done}");
+}
+
+/// Threads that open, ask, activate, watch and close the same products at once, while the certificate changes under them.
+#[test]
+fn a_crowd_of_threads_agrees() {
+    let home = Home::licensed();
+    let profile = profile(&home);
+    let program = home.path().join("crowd");
+    let source = tilt::source().join("tests/native/crowd.cpp");
+    compile("c++", &["-std=c++17", "-pthread"], &source, "claviger-static", &program);
+    for (mut command, rounds) in [(Command::new(&program), "300"), (valgrind(), "16")] {
+        if rounds == "16" {
+            command.args(["--fair-sched=yes"]).arg(&program);
+        }
+        command.arg(&profile).args([tilt::PRODUCT, "com.example.other"]).arg(home.certificate()).arg(rounds);
+        let _said = run(&mut command, &home).ok();
+    }
+}
+
+/// Rust ends a process that has no memory left; the library has a reserve to answer from.
+#[test]
+fn a_host_without_memory_is_not_ended() {
+    let home = Home::licensed();
+    let profile = profile(&home);
+    let program = home.path().join("short");
+    let source = tilt::source().join("tests/native/short.c");
+    compile("cc", &["-std=gnu11", "-fno-builtin"], &source, "claviger-static", &program);
+    let done = run(Command::new(&program).arg(&profile).arg(tilt::PRODUCT), &home).ok();
+    assert_eq!(done.json(), serde_json::json!({ "well": 400, "licensed": 400, "ended": 0 }));
 }
 
 #[test]

@@ -134,7 +134,7 @@
 // The last day that a subscription is paid for, `2026-11-22`; empty for other licenses.
 #define CLV_TEXT_PAID_THROUGH 12
 
-// This computer as the vendor knows it.
+// This computer as the vendor knows it, licensed or not; empty where the system has no id of its own.
 #define CLV_TEXT_MACHINE 13
 
 // No certificate was found.

@@ -225,6 +225,8 @@ public:
     std::string reason() const noexcept { return text(CLV_TEXT_REASON); }
     std::string reason_code() const noexcept { return text(CLV_TEXT_REASON_CODE); }
     std::string product() const noexcept { return text(CLV_TEXT_PRODUCT); }
+    // This computer as the vendor knows it, licensed or not.
+    std::string machine() const noexcept { return text(CLV_TEXT_MACHINE); }
 
     // What the certificate says; empty, -1 or 0 where there is none.
     std::string serial() const noexcept { return text(CLV_TEXT_SERIAL); }
@@ -235,7 +237,6 @@ public:
     std::string updates_until() const noexcept { return text(CLV_TEXT_UPDATES_UNTIL); }
     std::string paid_through() const noexcept { return text(CLV_TEXT_PAID_THROUGH); }
     std::string activation() const noexcept { return text(CLV_TEXT_ACTIVATION); }
-    std::string machine() const noexcept { return text(CLV_TEXT_MACHINE); }
     std::int64_t issued() const noexcept { return clv_license_issued(handle_.get()); }
     std::uint32_t revision() const noexcept { return clv_license_revision(handle_.get()); }
     std::int64_t expires() const noexcept { return clv_license_expires(handle_.get()); }

@@ -1,9 +1,12 @@
 //! The one gate between C and Rust: panics stop here, and raw pointers become references or an error.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{CLV_BUFFER_TOO_SMALL, CLV_INTERNAL, CLV_INVALID_ARGUMENT, CLV_OK};
+
+/// Most bytes of a text that a caller hands over. Ids, dates, serial numbers, codes and names of hosts are far shorter.
+const MAX_TEXT: usize = 4096;
 
 /// Runs the body of an entry point. What went wrong is its error; a panic is [`CLV_INTERNAL`].
 pub(crate) fn gate(body: impl FnOnce() -> Result<(), u32>) -> u32 {
@@ -42,8 +45,13 @@ pub(crate) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Option<&'a
     if text.is_null() {
         return Ok(None);
     }
-    // SAFETY: not null, and the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_str().map(Some).map_err(|_| CLV_INVALID_ARGUMENT)
+    // What nobody can mean is not read to its end: copying megabytes would hold the host up.
+    // SAFETY: not null, and by the caller's promise the bytes up to the first NUL can be read; none behind it is.
+    let length =
+        (0..=MAX_TEXT).find(|at| unsafe { text.add(*at).read() } == 0).ok_or(CLV_INVALID_ARGUMENT)?;
+    // SAFETY: that many bytes were read just now; they live for `'a` by the caller's promise.
+    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
+    std::str::from_utf8(bytes).map(Some).map_err(|_| CLV_INVALID_ARGUMENT)
 }
 
 /// Writes `value` and a NUL into the caller's buffer. `length` holds the buffer's size going in, and the length of the

@@ -6,6 +6,7 @@
 
 mod gate;
 mod license;
+mod memory;
 mod news;
 mod platform;
 mod vendor;

@@ -42,7 +42,7 @@ pub const CLV_TEXT_LICENSED_PRODUCT: u32 = 10;
 pub const CLV_TEXT_OPENS: u32 = 11;
 /// The last day that a subscription is paid for, `2026-11-22`; empty for other licenses.
 pub const CLV_TEXT_PAID_THROUGH: u32 = 12;
-/// This computer as the vendor knows it.
+/// This computer as the vendor knows it, licensed or not; empty where the system has no id of its own.
 pub const CLV_TEXT_MACHINE: u32 = 13;
 
 /// No certificate was found.
@@ -260,7 +260,7 @@ pub unsafe extern "C" fn clv_license_text(
             CLV_TEXT_PAID_THROUGH => {
                 certificate.and_then(|c| c.paid_through).map(|date| date.to_string()).unwrap_or_default()
             }
-            CLV_TEXT_MACHINE => certificate.map(|c| c.machine.to_string()).unwrap_or_default(),
+            CLV_TEXT_MACHINE => license.machine().map(|machine| machine.to_string()).unwrap_or_default(),
             _ => return Err(CLV_INVALID_ARGUMENT),
         };
         // SAFETY: the caller's promise.

@@ -81,7 +81,7 @@ public:
     /** Whether the license opens a feature. Message thread. */
     bool hasFeature (const juce::String& name) const;
 
-    /** This computer as the vendor knows it, once activated. Message thread. */
+    /** This computer as the vendor knows it, unlocked or not: for support. Message thread. */
     juce::String getLocalMachineID() const;
 
     /** Looks at the files again: for a "check again" button. Message thread. */
