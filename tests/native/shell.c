@@ -205,8 +205,11 @@ static LV2_Handle instantiate(const LV2_Descriptor *own, double rate, const char
     shell->plugin = load(file, &library);
     shell->count = strncmp(scene, "many ", 5) ? 1 : atoi(more);
     if (shell->count > MOST) die("too many");
-    for (int i = 0; i < shell->count; ++i) shell->inner[i] = make(shell->plugin, rate);
     int other = -1, ended = 1;
+    /* First, before this copy of the library knows anything. */
+    if (!strncmp(scene, "stack ", 6)) other = on_a_thread(shell, 0, (size_t)atoi(more) * 1024);
+    if (!strcmp(scene, "deny")) other = on_a_thread(shell, 1, 0);
+    for (int i = 0; i < shell->count; ++i) shell->inner[i] = make(shell->plugin, rate);
     if (!strncmp(scene, "beside ", 7)) {
         void *second;
         other = make_and_ask(load(more, &second), rate);
@@ -219,10 +222,6 @@ static LV2_Handle instantiate(const LV2_Descriptor *own, double rate, const char
         other = WEXITSTATUS(status);
     } else if (!strcmp(scene, "exec")) {
         other = inherited() - before;
-    } else if (!strncmp(scene, "stack ", 6)) {
-        other = on_a_thread(shell, 0, (size_t)atoi(more) * 1024);
-    } else if (!strcmp(scene, "deny")) {
-        other = on_a_thread(shell, 1, 0);
     }
     printf("ct {\"took_ms\":%.3f,\"other\":%d,\"ended\":%s,\"threads\":%d,\"files\":%d}\n", now() - begun, other,
            ended ? "true" : "false", entries("/proc/self/task") - threads, entries("/proc/self/fd") - files);

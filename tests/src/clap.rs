@@ -16,6 +16,12 @@ pub const LICENSE: &str = "3";
 /// The plug-in's parameter that shows how an activation stands.
 pub const ACTIVATION: &str = "4";
 
+/// For how long its main thread was in the plug-in, in milliseconds, by an answer of it.
+#[must_use]
+pub fn took(answer: &Value) -> f64 {
+    answer["took_ms"].as_f64().unwrap()
+}
+
 /// A running host.
 #[derive(Debug)]
 pub struct ClapHost {

@@ -18,6 +18,7 @@
 //! | [`tilt`] | the demonstration plug-ins: built, licensed, fed with audio |
 //! | [`clap`] | drives our CLAP host, a process of its own |
 //! | [`jalv`] | the LV2 build in jalv, on JACK without a sound card |
+//! | [`scenes`] | what a plug-in meets on strangers' computers |
 //! | [`http`] | a small blocking HTTP client and server |
 //! | [`varlink`] | the daemon's socket, byte by byte |
 #![expect(
@@ -39,6 +40,7 @@ pub mod platform;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod scenes;
 pub mod tilt;
 pub mod tls;
 pub mod varlink;

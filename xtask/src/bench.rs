@@ -35,6 +35,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     build.args(["-p", "claviger-tests", "--bins"]);
     let target = shell::target_dir()?;
     quietly(&mut build, json)?;
+    let mut plugin = shell::cargo();
+    plugin.args(["build", "--release", "-p", "claviger-example-clap"]);
+    quietly(&mut plugin, json)?;
     crate::dist::build_capi(json)?;
 
     let mut rows = Vec::new();

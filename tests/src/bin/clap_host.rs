@@ -418,6 +418,17 @@ fn mapped(file: &str) -> bool {
     std::fs::read_to_string("/proc/self/maps").unwrap().contains(file)
 }
 
+/// Threads of this process. One that was joined is listed until the kernel has cleared it away: it is marked as leaving.
+fn threads() -> usize {
+    const LEAVING: u32 = 4;
+    let stays = |task: &std::path::PathBuf| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse().ok());
+        flags.is_some_and(|flags: u32| flags & LEAVING == 0)
+    };
+    std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).filter(stays).count()
+}
+
 /// Threads, files and memory of this process.
 fn facts() -> Value {
     let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
@@ -425,7 +436,7 @@ fn facts() -> Value {
     let of = |name: &str| -> Option<u64> {
         status.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
     };
-    json!({ "threads": count("/proc/self/task"), "files": count("/proc/self/fd"), "kib": of("VmRSS:") })
+    json!({ "threads": threads(), "files": count("/proc/self/fd"), "kib": of("VmRSS:") })
 }
 
 fn main() {
