@@ -32,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         "-p",
         "claviger-cli",
     ]);
-    build.args(["-p", "claviger-tests", "--bins"]);
+    build.args(["-p", "claviger-tests", "--features", "claviger-tests/bench", "--bins"]);
     let target = shell::target_dir()?;
     quietly(&mut build, json)?;
     let mut plugin = shell::cargo();
