@@ -28,6 +28,7 @@ use ring::rand::SecureRandom;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::egress::Choices;
 use crate::machine::Machine;
 use crate::platform::{self, FileError, Visibility};
 
@@ -111,6 +112,10 @@ struct MachineFile {
 struct Settings {
     #[serde(default)]
     device_name: Option<DeviceName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    network: Option<bool>,
 }
 
 /// Why there is no device key.
@@ -244,8 +249,27 @@ impl State {
     /// The name that the person chose for this computer.
     #[must_use]
     pub fn device_name(&self) -> Option<DeviceName> {
-        let settings: Option<Settings> = self.read_json(&self.root.join("settings.json")).ok().flatten();
-        settings.and_then(|s| s.device_name)
+        self.settings().device_name
+    }
+
+    fn settings(&self) -> Settings {
+        self.read_json(&self.root.join("settings.json")).ok().flatten().unwrap_or_default()
+    }
+
+    /// What the person has chosen about the network.
+    #[must_use]
+    pub fn choices(&self) -> Choices {
+        let Settings { proxy, network, .. } = self.settings();
+        Choices { proxy, network }
+    }
+
+    /// Stores that.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_choices(&self, choices: &Choices) -> Result<(), FileError> {
+        let Choices { proxy, network } = choices.clone();
+        self.write_json(&self.root.join("settings.json"), &Settings { proxy, network, ..self.settings() })
     }
 
     /// Stores that name.
@@ -253,7 +277,8 @@ impl State {
     /// # Errors
     /// [`FileError`].
     pub fn write_device_name(&self, name: &DeviceName) -> Result<(), FileError> {
-        self.write_json(&self.root.join("settings.json"), &Settings { device_name: Some(name.clone()) })
+        let settings = Settings { device_name: Some(name.clone()), ..self.settings() };
+        self.write_json(&self.root.join("settings.json"), &settings)
     }
 
     /// The profile whose root keys are believed.

@@ -2,7 +2,7 @@
 //!
 //! | method and path | body | answer |
 //! |---|---|---|
-//! | `POST /v1/activate` `/v1/refresh` `/v1/deactivate` | [`RequestBody`] | [`AnswerBody`] |
+//! | `POST /v1/activate` `/v1/refresh` `/v1/deactivate` `/v1/seats` `/v1/free` | [`RequestBody`] | [`AnswerBody`] |
 //! | `GET /v1/keyset` | | [`KeysetBody`] |
 //! | `GET /v1/manifest` | | [`ManifestBody`] |
 //! | `GET /v1/health` | | [`HealthBody`] |
@@ -12,8 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
-use crate::ids::{DeviceName, MachineId};
+pub use crate::documents::SeatHolder;
 
 /// Most bytes of a request's body that a server reads.
 pub const MAX_REQUEST_BODY: usize = 1024 * 1024 + 64;
@@ -227,19 +226,6 @@ pub struct Seats {
     pub total: u32,
     /// Who holds them.
     pub holders: Vec<SeatHolder>,
-}
-
-/// A machine that holds a seat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeatHolder {
-    /// Its id, for `--replace-machine`.
-    pub machine_id: MachineId,
-    /// Its name.
-    pub device_name: DeviceName,
-    /// Since when.
-    pub since: Timestamp,
-    /// When it was last heard of.
-    pub last_seen: Timestamp,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Date, Timestamp};
-use crate::documents::{ActivationCertificate, LicenseKind, MachineFacts};
+use crate::documents::{ActivationCertificate, LicenseKind, MachineFacts, SeatEvent, SeatHolder};
 use crate::http::Seats;
 use crate::ids::{ActivationId, DeviceName, MachineId, ProductId, VendorId};
 use crate::serial::{Prefix, Serial};
@@ -65,6 +65,23 @@ pub enum Method {
     },
     #[serde(rename = "io.claviger.Daemon.RenameMachine")]
     RenameMachine { device_name: DeviceName },
+    #[serde(rename = "io.claviger.Daemon.ShowSeats")]
+    ShowSeats {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    #[serde(rename = "io.claviger.Daemon.FreeMachine")]
+    FreeMachine(FreeCall),
+    #[serde(rename = "io.claviger.Daemon.GetSettings")]
+    GetSettings {},
+    #[serde(rename = "io.claviger.Daemon.SetSetting")]
+    SetSetting {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+    },
     #[serde(rename = "io.claviger.Daemon.Monitor")]
     Monitor {},
     #[serde(rename = "io.claviger.Daemon.Doctor")]
@@ -149,6 +166,33 @@ impl std::fmt::Debug for ActivateCall {
             .field("unlock_code", &code)
             .field("vendor", &self.vendor)
             .field("replace_machine", &self.replace_machine)
+            .finish()
+    }
+}
+
+/// What `FreeMachine` takes. Its `Debug` shows neither the unlock code nor the serial number.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeCall {
+    /// The machine id or name of the computer whose seat becomes free.
+    pub machine: String,
+    /// The serial number as the person typed it.
+    pub serial: String,
+    /// The unlock code as the person typed it; none for an imported serial number that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlock_code: Option<String>,
+    /// The vendor, where the serial's prefix does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<VendorId>,
+}
+
+impl std::fmt::Debug for FreeCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.unlock_code.as_ref().map(|_| "…");
+        f.debug_struct("FreeCall")
+            .field("machine", &self.machine)
+            .field("serial", &if self.serial.is_empty() { "" } else { "…" })
+            .field("unlock_code", &code)
+            .field("vendor", &self.vendor)
             .finish()
     }
 }
@@ -465,6 +509,91 @@ pub struct RenameMachineReply {
     pub device_name: DeviceName,
 }
 
+/// Reply to `ShowSeats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowSeatsReply {
+    /// One entry a license.
+    pub seats: Vec<LicenseSeats>,
+    /// Sentences for people: which vendors could not be asked, which licenses could not be proved, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The seats of a license that is active here, as its vendor's server told them just now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseSeats {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// Its name.
+    pub vendor_name: String,
+    /// The license.
+    pub serial: Serial,
+    /// The activation here.
+    pub activation: ActivationId,
+    /// The licensed product or bundle.
+    pub product: ProductId,
+    /// Its name.
+    pub product_name: String,
+    /// This computer, as the vendor knows it.
+    pub machine_id: MachineId,
+    /// How many seats there are.
+    pub total: u32,
+    /// How many computers hold one.
+    pub taken: u32,
+    /// Who they are, oldest first; where there are very many, the latest of them.
+    pub holders: Vec<SeatHolder>,
+    /// What became of seats, newest first, bounded.
+    #[serde(default)]
+    pub history: Vec<SeatEvent>,
+}
+
+/// Reply to `FreeMachine`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeMachineReply {
+    /// The vendor.
+    pub vendor: VendorId,
+    /// The license.
+    pub serial: Serial,
+    /// The computer that holds no seat of it any more.
+    pub machine_id: MachineId,
+    /// Its name.
+    pub device_name: DeviceName,
+}
+
+/// Reply to `GetSettings` and `SetSetting`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsReply {
+    /// Everything that may be set.
+    pub settings: Vec<Setting>,
+}
+
+/// One thing that may be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Which: `proxy` (an address) or `network` (`on`, `off`).
+    pub name: String,
+    /// What holds; absent where nothing is set. A proxy's password is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Who says so.
+    pub source: SettingSource,
+    /// Whether the caller may not change it.
+    pub locked: bool,
+}
+
+/// Who decided about a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingSource {
+    /// The person.
+    Yours,
+    /// The administrator.
+    Policy,
+    /// Nobody. Also read from any source of a later version.
+    #[serde(other)]
+    Default,
+}
+
 /// Reply to `Doctor`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorReply {
@@ -692,7 +821,7 @@ pub struct SentEntry {
     pub at: Timestamp,
     /// To whom.
     pub vendor: VendorId,
-    /// Why: `activate`, `refresh`, `deactivate`, `keyset`, `telemetry_notice`, `telemetry_plan`, `telemetry_tokens`,
+    /// Why: `activate`, `refresh`, `deactivate`, `seats`, `free`, `keyset`, `telemetry_notice`, `telemetry_plan`, `telemetry_tokens`,
     /// `telemetry_report`.
     pub purpose: String,
     /// On what ground: `contract`, `consent`, or `request` of the person.

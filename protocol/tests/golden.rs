@@ -87,6 +87,8 @@ fn frozen_documents_are_believed() {
         (activate_request(), activated_answer(), "activate"),
         (refresh_request(), refreshed_answer(), "refresh"),
         (deactivate_request(), deactivated_answer(), "deactivate"),
+        (seats_request(), seats_answer(), "seats"),
+        (free_request(), freed_answer(), "free"),
     ] {
         let text = read(&format!("request_{name}.jws"));
         let (found, key, hash) = Request::verify(text.trim(), &vendor()).unwrap();
@@ -135,6 +137,10 @@ fn everything() -> Vec<(String, String)> {
         ("request_activate", signed_request(&activate_request())),
         ("request_refresh", signed_request(&refresh_request())),
         ("request_deactivate", signed_request(&deactivate_request())),
+        ("request_seats", signed_request(&seats_request())),
+        ("request_free", signed_request(&free_request())),
+        ("answer_seats", signed(&seats_answer(), &issuing)),
+        ("answer_free", signed(&freed_answer(), &issuing)),
         ("answer_activate", signed(&activated_answer(), &issuing)),
         ("answer_refresh", signed(&refreshed_answer(), &issuing)),
         ("answer_deactivate", signed(&deactivated_answer(), &issuing)),

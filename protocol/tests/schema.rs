@@ -24,6 +24,10 @@ fn activation_sends_the_closed_list_and_nothing_else() {
     compare("refresh.txt", &members(&serde_json::to_value(&request).unwrap()));
     request.order = deactivate_request().order;
     compare("deactivation.txt", &members(&serde_json::to_value(&request).unwrap()));
+    request.order = seats_request().order;
+    compare("seats.txt", &members(&serde_json::to_value(&request).unwrap()));
+    request.order = free_request().order;
+    compare("free.txt", &members(&serde_json::to_value(&request).unwrap()));
     compare("receipt.txt", &members(&serde_json::to_value(receipt()).unwrap()));
 }
 
@@ -57,7 +61,16 @@ fn a_machine_is_described_by_five_facts() {
 #[test]
 fn every_member_that_is_sent_is_explained_to_people() {
     let text = read("../docs/privacy.md");
-    for list in ["activation.txt", "refresh.txt", "deactivation.txt", "receipt.txt", "usage_report.txt"] {
+    let lists = [
+        "activation.txt",
+        "refresh.txt",
+        "deactivation.txt",
+        "seats.txt",
+        "free.txt",
+        "receipt.txt",
+        "usage_report.txt",
+    ];
+    for list in lists {
         for line in read(&format!("tests/schema/{list}")).lines() {
             let member = line.split([' ', '[']).next().unwrap().rsplit('.').next().unwrap();
             assert!(
@@ -131,6 +144,10 @@ fn the_varlink_description_matches_the_types() {
         ("Refresh", &["list_licenses"]),
         ("ShowMachine", &["show_machine"]),
         ("RenameMachine", &["rename_machine"]),
+        ("ShowSeats", &["show_seats"]),
+        ("FreeMachine", &["free_machine"]),
+        ("GetSettings", &["settings"]),
+        ("SetSetting", &["settings"]),
         ("Monitor", &["list_licenses"]),
         ("Doctor", &["doctor"]),
         ("ListConsents", &["list_consents"]),

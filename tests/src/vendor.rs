@@ -122,7 +122,8 @@ impl Vendor {
         let product: ProductId = product.parse().unwrap();
         let serial = match &asked.request.order {
             Order::Activate { serial, .. } => serial.clone(),
-            Order::Refresh { .. } | Order::Deactivate { .. } => {
+            Order::Free { serial, .. } => serial.clone(),
+            Order::Refresh { .. } | Order::Deactivate { .. } | Order::Seats { .. } => {
                 Serial::random(&self.prefix, &SystemRandom::new()).unwrap()
             }
         };

@@ -45,6 +45,7 @@ const UNDER_WINE: &[&str] = &[
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
 const END_TO_END: &[(&str, Needs)] = &[
     ("canary", Needs::Namespaces),
+    ("computers", Needs::Namespaces),
     ("consent", Needs::Nothing),
     ("disk", Needs::Root),
     ("forged_profile", Needs::Nothing),

@@ -36,20 +36,35 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    license: License,
+    /// Take over the seat of this computer, by its name or machine id
+    #[arg(long, value_name = "NAME|ID")]
+    replace_machine: Option<String>,
+}
+
+/// A license, and how its unlock code is proved.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct License {
     /// The serial number from your purchase; case, hyphens and spaces do not matter
     serial: String,
     /// The vendor, where the serial number's prefix does not tell: its id, name or prefix
     #[arg(long, value_name = "VENDOR")]
     vendor: Option<String>,
-    /// Take over the seat of this computer, by its name or machine id
-    #[arg(long, value_name = "NAME|ID")]
-    replace_machine: Option<String>,
     /// Read the unlock code from the first line of standard input
     #[arg(long, conflicts_with = "no_unlock_code")]
     unlock_code_stdin: bool,
     /// For serial numbers of other shops that came without an unlock code
     #[arg(long)]
     no_unlock_code: bool,
+}
+
+impl Arguments {
+    /// A license that is not activated here, but proved.
+    pub(super) fn of(license: License) -> Self {
+        Self { license, replace_machine: None }
+    }
 }
 
 /// The daemon, and what it is asked with the unlock code; and the serial number where it is understood.
@@ -60,7 +75,7 @@ pub(super) fn call(
     arguments: &Arguments,
     out: &mut Output,
 ) -> Result<(Manager, ActivateCall, Option<Serial>), Failure> {
-    if arguments.serial.len() > 1024 {
+    if arguments.license.serial.len() > 1024 {
         return Err(Failure::new(Exit::Input, "bad_serial", "that is far too long for a serial number"));
     }
     if arguments.replace_machine.as_ref().is_some_and(|name| name.trim().is_empty()) {
@@ -68,8 +83,9 @@ pub(super) fn call(
             .advice("Nothing was sent. Without --replace-machine, the answer names the computers that hold the seats."));
     }
     let known = vendors::known();
-    let vendor = arguments.vendor.as_deref().map(|typed| vendors::named(typed, &known)).transpose()?;
-    let typed = vendors::read_serial(&arguments.serial, vendor.as_ref(), &known)
+    let vendor =
+        arguments.license.vendor.as_deref().map(|typed| vendors::named(typed, &known)).transpose()?;
+    let typed = vendors::read_serial(&arguments.license.serial, vendor.as_ref(), &known)
         .map_err(|error| Failure::input("bad_serial", &error).advice("Nothing was sent."))?;
     let serial = match typed {
         Typed::Good(serial) => Some(serial),
@@ -79,7 +95,7 @@ pub(super) fn call(
     if serial.is_none() && vendor.is_none() {
         // Before anyone types a code: whose serial number is it?
         let daemon = asked.insert(connect::daemon(out)?);
-        nobodys(&arguments.serial, &daemon.vendors()?)
+        nobodys(&arguments.license.serial, &daemon.vendors()?)
             .map_err(|failure| explain(failure, arguments, None))?;
     }
     let code = unlock_code(arguments, serial.as_ref())?;
@@ -88,7 +104,7 @@ pub(super) fn call(
         None => connect::daemon(out)?,
     };
     let call = ActivateCall {
-        serial: arguments.serial.clone(),
+        serial: arguments.license.serial.clone(),
         unlock_code: code.as_ref().map(|code| code.as_str().to_owned()),
         vendor,
         replace_machine: arguments.replace_machine.clone(),
@@ -143,12 +159,12 @@ fn broken_off() {
 
 /// The code as it was typed, after a look for mistakes where the serial number is understood.
 fn unlock_code(arguments: &Arguments, serial: Option<&Serial>) -> Result<Option<Zeroizing<String>>, Failure> {
-    if arguments.no_unlock_code {
+    if arguments.license.no_unlock_code {
         return Ok(None);
     }
     // Serial numbers of Claviger's own form always have a code; a shop's may lack one.
     let may_lack = serial.is_some_and(|s| !s.as_str().contains('-'));
-    let code = if arguments.unlock_code_stdin {
+    let code = if arguments.license.unlock_code_stdin {
         secret::from_stdin()
     } else if std::io::stdin().is_terminal() {
         secret::ask(if may_lack { "Unlock code (Enter if there is none): " } else { "Unlock code: " })
@@ -156,7 +172,7 @@ fn unlock_code(arguments: &Arguments, serial: Option<&Serial>) -> Result<Option<
         Err(SecretError::NoTerminal)
     };
     let code = code.map_err(|error| no_code(&error))?;
-    if code.is_empty() && may_lack && !arguments.unlock_code_stdin {
+    if code.is_empty() && may_lack && !arguments.license.unlock_code_stdin {
         return Ok(None);
     }
     if code.is_empty() {
@@ -197,10 +213,14 @@ fn no_code(error: &SecretError) -> Failure {
 
 /// Adds to a refusal what only this side knows: the commands that lead on.
 pub(super) fn explain(mut failure: Failure, arguments: &Arguments, serial: Option<&Serial>) -> Failure {
-    let serial = serial.map_or_else(|| clean(arguments.serial.trim()), ToString::to_string);
+    let serial = serial.map_or_else(|| clean(arguments.license.serial.trim()), ToString::to_string);
     let again = format!("claviger activate {}", shell(&serial));
-    let vendor =
-        arguments.vendor.as_ref().map(|v| format!(" --vendor {}", shell(&clean(v)))).unwrap_or_default();
+    let vendor = arguments
+        .license
+        .vendor
+        .as_ref()
+        .map(|v| format!(" --vendor {}", shell(&clean(v))))
+        .unwrap_or_default();
     match failure.code.as_str() {
         "vendor_needed" => {
             let choices: Vec<String> = failure

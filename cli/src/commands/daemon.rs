@@ -7,13 +7,13 @@ use clap::Subcommand;
 use claviger_client::manager::launch::{self, LaunchError};
 use claviger_client::manager::login::{self, Installed};
 use claviger_client::manager::{Endpoint, ManagerError, Scope, logs};
-use claviger_protocol::ipc::{DaemonStatus, Mode};
+use claviger_protocol::ipc::{DaemonStatus, Mode, SettingSource};
 use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
-use crate::{platform, text};
+use crate::{connect, platform, text};
 
 /// `claviger daemon …`
 #[derive(Debug, Subcommand)]
@@ -39,6 +39,17 @@ pub(crate) enum Command {
     Uninstall,
     /// Say whether the daemon runs, and what it is about
     Status,
+    /// Show what may be set for the daemon, or set it
+    ///
+    /// What the administrator's policy decides is locked.
+    Settings {
+        /// The proxy for everything that is sent: http://proxy.example.com:3128; none leaves it to the environment
+        #[arg(long, value_name = "URL|none")]
+        proxy: Option<String>,
+        /// Whether the daemon uses the network at all
+        #[arg(long, value_name = "on|off")]
+        network: Option<String>,
+    },
     /// Show the daemon's log
     Logs {
         /// How many of the last lines
@@ -64,6 +75,7 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Install => install(out),
         Command::Uninstall => uninstall(out),
         Command::Status => status(out),
+        Command::Settings { proxy, network } => settings(proxy, network, out),
         Command::Logs { lines, follow } => show_logs(lines, follow, out),
     }
 }
@@ -140,13 +152,48 @@ fn describe(status: &DaemonStatus, endpoint: &Endpoint, out: &mut Output) {
         ("Activations", status.activations.to_string()),
         ("Receipts", waiting(status.receipts_waiting, "waiting for the vendor's server")),
         ("Unsettled", waiting(status.intents_waiting, "begun, to be settled when the server answers")),
-        ("Network", if status.network { String::new() } else { "kept off by policy".to_owned() }),
+        (
+            "Network",
+            if status.network { String::new() } else { "kept off: see claviger daemon settings".to_owned() },
+        ),
         (
             "Changes",
             if status.may_change { String::new() } else { "not permitted for you by policy".to_owned() },
         ),
         ("Next contact", status.next_contact.map(text::date_and_time).unwrap_or_default()),
     ]);
+}
+
+fn settings(proxy: Option<String>, network: Option<String>, out: &mut Output) -> Result<Exit, Failure> {
+    let mut daemon = connect::daemon(out)?;
+    let proxy = proxy.map(|url| Some(url).filter(|url| url != "none"));
+    let wishes = [("proxy", proxy), ("network", network.map(Some))];
+    let mut settings = None;
+    for (name, wish) in wishes {
+        if let Some(value) = wish {
+            settings = Some(daemon.set(name.to_owned(), value)?);
+        }
+    }
+    let settings = match settings {
+        Some(settings) => settings,
+        None => daemon.settings()?,
+    };
+    out.json(&json!({ "settings": settings }));
+    let rows: Vec<Vec<String>> = settings
+        .iter()
+        .map(|setting| {
+            let source = match setting.source {
+                SettingSource::Yours => "yours",
+                SettingSource::Policy => "the administrator's policy",
+                SettingSource::Default => "default",
+            };
+            let value = setting.value.as_deref().map_or_else(|| "none".to_owned(), text::clean);
+            let locked = if setting.locked { "locked" } else { "" };
+            vec![text::clean(&setting.name), value, source.to_owned(), locked.to_owned()]
+        })
+        .collect();
+    out.table(&["SETTING", "VALUE", "SET BY", ""], &rows);
+    Ok(Exit::Done)
 }
 
 fn show_logs(lines: usize, follow: bool, out: &mut Output) -> Result<Exit, Failure> {

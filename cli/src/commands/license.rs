@@ -27,6 +27,9 @@ pub(crate) enum Command {
         /// Its product's name, id, the ending of its id, or the serial number
         #[arg(value_name = "PRODUCT|SERIAL")]
         target: String,
+        /// Ask the vendor's server who holds the seats, and what became of seats before
+        #[arg(long)]
+        seats: bool,
     },
     /// Ask the vendors' servers what became of the licenses: renewals, changes, ends
     ///
@@ -60,7 +63,7 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
             list(licenses?, out);
             Ok(Exit::Done)
         }
-        Command::Show { target } => show(&target, out),
+        Command::Show { target, seats } => show(&target, seats, out),
     }
 }
 
@@ -95,9 +98,22 @@ fn list(mut licenses: Vec<License>, out: &mut Output) {
     out.table(&["PRODUCT", "STATUS", "VALID", "SERIAL NUMBER", "VENDOR"], &rows);
 }
 
-fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
-    let license = find(connect::daemon(out)?.licenses(None)?, target)?;
-    out.json(&json!({ "license": license }));
+fn show(target: &str, with_seats: bool, out: &mut Output) -> Result<Exit, Failure> {
+    let mut daemon = connect::daemon(out)?;
+    let license = find(daemon.licenses(None)?, target)?;
+    let seats = if with_seats {
+        let progress = Progress::start("Asking the vendor's server", out.is_json());
+        let told = daemon.seats(Some(license.activation.to_string()), None);
+        drop(progress);
+        told?.seats.into_iter().next()
+    } else {
+        None
+    };
+    if with_seats {
+        out.json(&json!({ "license": license, "seats": seats }));
+    } else {
+        out.json(&json!({ "license": license }));
+    }
     let name = out.look(Look::Strong, &describe::product(&license));
     out.line(&name);
     let licensed = license.status.is_licensed();
@@ -108,6 +124,10 @@ fn show(target: &str, out: &mut Output) -> Result<Exit, Failure> {
     fields.push((if license.certificate.is_some() { "Certificate of" } else { "Ended" }, since));
     fields.push(("Activation", format!("{} (revision {})", license.activation, license.revision)));
     out.fields(&fields);
+    if let Some(seats) = &seats {
+        out.line("");
+        super::seats::say(seats, out);
+    }
     Ok(Exit::Done)
 }
 

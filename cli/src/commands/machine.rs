@@ -1,4 +1,4 @@
-//! `claviger machine`: what vendors learn about this computer, shown before it is sent.
+//! `claviger machine`: what vendors learn about this computer, shown before it is sent, and which others there are.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,6 +7,7 @@ use claviger_protocol::ids::DeviceName;
 use claviger_protocol::ipc::Machine;
 use serde_json::json;
 
+use super::seats;
 use crate::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,6 +31,20 @@ pub(crate) enum Command {
         /// The new name, at most 64 characters
         name: String,
     },
+    /// List this computer and the others that share its licenses
+    ///
+    /// The vendors' servers are asked who holds the seats of what is active here; this computer's activation is
+    /// the proof. Computers that share no license with this one are not listed.
+    List {
+        /// Only of this vendor: its id, name or serial prefix
+        #[arg(long, value_name = "VENDOR")]
+        vendor: Option<String>,
+    },
+    /// Free the seat of another computer that is lost or out of reach
+    ///
+    /// It needs the license's unlock code, and counts against the replacements that the license allows a year,
+    /// as activate --replace-machine does.
+    Free(seats::Free),
     /// Ready this computer's disk to be copied to others
     ///
     /// Removes the keys, certificates, waiting requests and receipts, the computer's name and the log of
@@ -48,6 +63,8 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Show { vendor } => show(vendor.as_deref(), out),
         Command::Rename { name } => rename(&name, out),
+        Command::List { vendor } => seats::list(vendor.as_deref(), out),
+        Command::Free(arguments) => seats::free(arguments, out),
         Command::PrepareImage { yes } => prepare_image(yes, out),
     }
 }

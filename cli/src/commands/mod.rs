@@ -12,6 +12,7 @@ mod machine;
 mod man;
 mod offline;
 mod privacy;
+mod seats;
 mod vendor;
 
 use clap::Subcommand;

@@ -23,6 +23,10 @@ impl Drop for Secret {
             call.serial.zeroize();
             call.unlock_code.zeroize();
         }
+        if let Method::FreeMachine(call) = &mut self.0 {
+            call.serial.zeroize();
+            call.unlock_code.zeroize();
+        }
     }
 }
 

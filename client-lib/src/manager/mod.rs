@@ -23,6 +23,8 @@ pub mod launch;
 pub mod login;
 #[cfg(feature = "manager")]
 pub mod logs;
+#[cfg(feature = "manager")]
+mod machines;
 mod offline;
 mod privacy;
 #[cfg(feature = "manager")]
@@ -48,6 +50,8 @@ use frame::Wants;
 
 pub use endpoint::{Endpoint, Scope};
 pub use error::ManagerError;
+#[cfg(feature = "manager")]
+pub use machines::{Computer, computers};
 
 use crate::platform::{self, Peer, Stream};
 

@@ -13,6 +13,8 @@ use crate::platform::FileError;
 pub enum Failure {
     #[error("The administrator's policy does not let this computer use the network")]
     Policy,
+    #[error("The network is switched off in this daemon's settings")]
+    SwitchedOff,
     #[error("The vendor's server address “{0}” may not be used: it must begin with https://")]
     Address(String),
     #[error("The name of the vendor's server{} could not be found", host(.0))]
@@ -53,6 +55,8 @@ pub enum Failure {
     ProxyRefused,
     #[error("The proxy {0}, which the administrator's policy names, cannot be reached")]
     ProxyUnreachable(String),
+    #[error("The proxy {0}, which your settings name, cannot be reached")]
+    OwnProxyUnreachable(String),
     #[error("The vendor's server {} (HTTP {status})", trouble(*.status))]
     ServerError { status: u16, retry_after: Option<u64> },
     #[error("The signed answer cannot be believed: {message}")]
@@ -84,7 +88,7 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Policy => "network_off",
+            Self::Policy | Self::SwitchedOff => "network_off",
             Self::Address(_) => "insecure_server",
             Self::Dns(_) => "dns",
             Self::Refused => "connection_refused",
@@ -103,7 +107,7 @@ impl Failure {
             Self::NotAnAnswer => "not_an_answer",
             Self::NotAServer { .. } => "not_a_server",
             Self::ProxyRefused => "proxy_refused",
-            Self::ProxyUnreachable(_) => "proxy_unreachable",
+            Self::ProxyUnreachable(_) | Self::OwnProxyUnreachable(_) => "proxy_unreachable",
             Self::ServerError { status: 429 | 503, .. } => "server_busy",
             Self::ServerError { .. } => "server_error",
             Self::Untrusted { .. } => "untrusted_answer",
@@ -117,6 +121,7 @@ impl Failure {
     pub fn reached_nobody(&self) -> bool {
         match self {
             Self::Policy
+            | Self::SwitchedOff
             | Self::Address(_)
             | Self::Dns(_)
             | Self::Refused
@@ -128,6 +133,7 @@ impl Failure {
             | Self::Tls(_)
             | Self::ProxyRefused
             | Self::ProxyUnreachable(_)
+            | Self::OwnProxyUnreachable(_)
             | Self::Setup(_)
             | Self::Log(_) => true,
             Self::Timeout
@@ -157,6 +163,9 @@ impl Failure {
             Self::Policy => {
                 "Ask your administrator; /etc/claviger/policy.toml decides. Offline activation works without a network."
             }
+            Self::SwitchedOff => {
+                "Switch it on with `claviger daemon settings --network on`. Offline activation works without a network."
+            }
             Self::Address(_) => "Ask the vendor for a current vendor profile.",
             Self::Dns(_) => {
                 "Check this computer's internet connection (and the proxy's name, where there is one), then try again."
@@ -183,7 +192,11 @@ impl Failure {
                  then try again."
             }
             Self::ProxyRefused => {
-                "Name the proxy with its user and password in HTTPS_PROXY or in the policy."
+                "Name the proxy with its user and password in HTTPS_PROXY, in the policy, or with `claviger daemon settings \
+                 --proxy URL`."
+            }
+            Self::OwnProxyUnreachable(_) => {
+                "Check that it runs, or change it with `claviger daemon settings --proxy URL` (or `none`)."
             }
             Self::ProxyUnreachable(_) => {
                 "Check that it runs, and `proxy` in /etc/claviger/policy.toml; then restart the daemon."
@@ -205,7 +218,8 @@ impl Failure {
             }
             Self::ServerError { .. } => "Try again in a few minutes; if it lasts, tell the vendor.",
             Self::Setup(_) => {
-                "Check the proxy and CA file settings in /etc/claviger/policy.toml and the environment."
+                "Check the proxy and CA file settings in /etc/claviger/policy.toml, the environment and `claviger daemon \
+                 settings`."
             }
             Self::Log(_) => {
                 "Free some space or mend the permissions of the daemon's state folder, then try again."

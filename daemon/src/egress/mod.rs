@@ -7,6 +7,7 @@
 mod failure;
 mod sent_log;
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +32,10 @@ pub enum Envelope {
     Refresh(String),
     /// A signed request that delivers receipts.
     Deactivate(String),
+    /// A signed question about who holds the seats.
+    Seats(String),
+    /// A signed request to end what another machine holds.
+    Free(String),
     /// The vendor's keyset; says nothing about this machine.
     Keyset,
     /// The notice that a person wants to read; says nothing about this machine.
@@ -47,6 +52,8 @@ impl Envelope {
             Self::Activate(_) => "activate",
             Self::Refresh(_) => "refresh",
             Self::Deactivate(_) => "deactivate",
+            Self::Seats(_) => "seats",
+            Self::Free(_) => "free",
             Self::Keyset => "keyset",
             Self::Notice => Kind::Notice.purpose(),
             Self::Telemetry(outgoing) => outgoing.purpose(),
@@ -57,8 +64,10 @@ impl Envelope {
     #[must_use]
     pub fn basis(&self) -> &'static str {
         match self {
-            Self::Activate(_) | Self::Refresh(_) | Self::Deactivate(_) | Self::Keyset => "contract",
-            Self::Notice => "request",
+            Self::Activate(_) | Self::Refresh(_) | Self::Deactivate(_) | Self::Free(_) | Self::Keyset => {
+                "contract"
+            }
+            Self::Notice | Self::Seats(_) => "request",
             Self::Telemetry(_) => "consent",
         }
     }
@@ -73,7 +82,11 @@ impl Envelope {
 
     fn into_body(self) -> Option<String> {
         match self {
-            Self::Activate(request) | Self::Refresh(request) | Self::Deactivate(request) => {
+            Self::Activate(request)
+            | Self::Refresh(request)
+            | Self::Deactivate(request)
+            | Self::Seats(request)
+            | Self::Free(request) => {
                 // A struct of one text always serializes.
                 Some(serde_json::to_string(&RequestBody { request }).unwrap_or_default())
             }
@@ -121,9 +134,19 @@ const MAX_PROBLEM: usize = 256 * 1024;
 pub struct Egress {
     limits: Limits,
     log: SentLog,
-    network: bool,
-    proxy: Option<String>,
+    policy_network: bool,
+    policy_proxy: Option<String>,
     ca_file: Option<PathBuf>,
+    choices: RefCell<Choices>,
+}
+
+/// What a person has chosen; policy wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The proxy for all requests; otherwise the environment decides.
+    pub proxy: Option<String>,
+    /// Whether the network may be used; it may when nothing was chosen.
+    pub network: Option<bool>,
 }
 
 impl Egress {
@@ -133,10 +156,32 @@ impl Egress {
         Self {
             limits,
             log: SentLog::new(sent),
-            network: policy.network,
-            proxy: policy.proxy.clone(),
+            policy_network: policy.network,
+            policy_proxy: policy.proxy.clone(),
             ca_file: policy.ca_file.clone(),
+            choices: RefCell::default(),
         }
+    }
+
+    /// Makes a person's choices hold from the next exchange on.
+    pub fn choose(&self, choices: Choices) {
+        *self.choices.borrow_mut() = choices;
+    }
+
+    /// What a person has chosen.
+    #[must_use]
+    pub fn choices(&self) -> Choices {
+        self.choices.borrow().clone()
+    }
+
+    /// Whether policy and the person let anything out.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.policy_network && self.choices.borrow().network != Some(false)
+    }
+
+    fn proxy(&self) -> Option<String> {
+        self.policy_proxy.clone().or_else(|| self.choices.borrow().proxy.clone())
     }
 
     /// The log of what this computer sent; what single persons agreed to is in logs of their own.
@@ -171,8 +216,11 @@ impl Egress {
         server: &str,
         envelope: Envelope,
     ) -> Result<Reply, Failure> {
-        if !self.network {
+        if !self.policy_network {
             return Err(Failure::Policy);
+        }
+        if !self.is_open() {
+            return Err(Failure::SwitchedOff);
         }
         let base = check_server(server)?;
         let (purpose, basis) = (envelope.purpose(), envelope.basis());
@@ -252,7 +300,7 @@ impl Egress {
     /// # Errors
     /// [`Failure::Setup`].
     pub fn try_settings(&self) -> Result<(), Failure> {
-        if self.proxy.is_none() && self.ca_file.is_none() {
+        if self.proxy().is_none() && self.ca_file.is_none() {
             return Ok(());
         }
         // Any server that is not this machine is reached in the same way.
@@ -262,11 +310,14 @@ impl Egress {
 
     /// Where nobody answered, the policy's proxy is who did not.
     fn not_reached(&self, base: &reqwest::Url, failure: Failure) -> Failure {
-        match (&self.proxy, failure) {
+        match (self.proxy(), failure) {
             (
                 Some(proxy),
                 Failure::Refused | Failure::Dns(_) | Failure::ConnectTimeout | Failure::NoRoute,
-            ) if !is_loopback(base) => Failure::ProxyUnreachable(shown(proxy)),
+            ) if !is_loopback(base) => match self.policy_proxy {
+                Some(_) => Failure::ProxyUnreachable(shown(&proxy)),
+                None => Failure::OwnProxyUnreachable(shown(&proxy)),
+            },
             (_, failure) => failure,
         }
     }
@@ -292,13 +343,10 @@ impl Egress {
                 // Without TLS, the system's certificate authorities need not be read.
                 builder = builder.tls_certs_only([]);
             }
-        } else if let Some(proxy) = &self.proxy {
+        } else if let Some(proxy) = self.proxy() {
             let bad =
-                |why: String| Failure::Setup(format!("the proxy {} cannot be used: {why}", shown(proxy)));
-            let address = reqwest::Url::parse(proxy).map_err(|e| bad(e.to_string()))?;
-            if !matches!(address.scheme(), "http" | "https") || !address.has_host() {
-                return Err(bad("it must read like http://proxy.example.com:3128".to_owned()));
-            }
+                |why: String| Failure::Setup(format!("the proxy {} cannot be used: {why}", shown(&proxy)));
+            let address = check_proxy(&proxy).map_err(bad)?;
             let proxy = reqwest::Proxy::all(address).map_err(|e| bad(failure::chain(&e)))?;
             builder = builder.proxy(proxy);
         }
@@ -317,8 +365,24 @@ impl Egress {
     }
 }
 
+/// Whether a text is a proxy's address.
+///
+/// # Errors
+/// Why not.
+pub fn check_proxy(text: &str) -> Result<reqwest::Url, String> {
+    let address = reqwest::Url::parse(text).map_err(|e| e.to_string())?;
+    let good = matches!(address.scheme(), "http" | "https")
+        && address.has_host()
+        && address.path() == "/"
+        && address.query().is_none()
+        && address.fragment().is_none()
+        && text.len() <= 512;
+    if good { Ok(address) } else { Err("it must read like http://proxy.example.com:3128".to_owned()) }
+}
+
 /// A proxy's address without the password that may be in it.
-fn shown(proxy: &str) -> String {
+#[must_use]
+pub fn shown(proxy: &str) -> String {
     let (scheme, rest) = proxy.split_once("://").unwrap_or(("", proxy));
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     let text = if scheme.is_empty() { place.to_owned() } else { format!("{scheme}://{place}") };
@@ -405,6 +469,45 @@ mod tests {
         ] {
             assert!(check_server(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn proxies_are_plain_addresses() {
+        for good in
+            ["http://proxy.example.com:3128", "https://user:secret@proxy.example.com", "http://[::1]:8080/"]
+        {
+            assert!(check_proxy(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "none",
+            "proxy.example.com:3128",
+            "socks5://a:1",
+            "http://",
+            "http://a/b",
+            "http://a?b",
+            "file:///a",
+        ] {
+            assert!(check_proxy(bad).is_err(), "{bad}");
+        }
+        assert_eq!(shown("http://user:secret@proxy.example.com:3128"), "http://proxy.example.com:3128");
+    }
+
+    #[test]
+    fn policy_wins_over_what_a_person_chooses() {
+        let egress = |policy: &Policy| Egress::new(policy, PathBuf::from("/nowhere"), Limits::default());
+        let mine = Choices { proxy: Some("http://mine:1".to_owned()), network: Some(false) };
+        let free = egress(&Policy::default());
+        assert!(free.is_open() && free.proxy().is_none());
+        free.choose(mine.clone());
+        assert_eq!((free.is_open(), free.proxy().as_deref()), (false, Some("http://mine:1")));
+        let bound = egress(&Policy {
+            network: false,
+            proxy: Some("http://theirs:1".to_owned()),
+            ..Policy::default()
+        });
+        bound.choose(Choices { network: Some(true), ..mine });
+        assert_eq!((bound.is_open(), bound.proxy().as_deref()), (false, Some("http://theirs:1")));
     }
 
     #[test]

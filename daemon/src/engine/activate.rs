@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::{ActivationCertificate, Order, Outcome, Request};
 use claviger_protocol::http::ProblemCode;
-use claviger_protocol::ids::Nonce;
+use claviger_protocol::ids::{DeviceName, MachineId, Nonce};
 use claviger_protocol::ipc::{ActivateCall, CallError, License};
 use claviger_protocol::keys::{KeyId, SigningKey};
 use claviger_protocol::serial::Serial;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 use super::exchange::Exchanged;
 use super::offline::read_code;
 use super::refusal::refused;
+use super::seats::{is_too_old, too_old};
 use super::{Engine, Vendor, no_key, no_machine_id};
 use crate::egress::{Envelope, Failure};
 use crate::fault;
@@ -30,6 +32,13 @@ pub(super) enum Settled {
     Refused(CallError),
     /// The activation that it made has ended since.
     Stale,
+    /// The seat of that computer is free.
+    Freed {
+        /// Its id.
+        machine_id: MachineId,
+        /// Its name.
+        device_name: DeviceName,
+    },
 }
 
 /// An intent whose end is not known.
@@ -126,13 +135,14 @@ impl Engine {
                 Settled::Refused(error) if same_wish(&intent, &request, vendor, unlock, &replace) => {
                     return Err(error);
                 }
-                Settled::Activated(..) | Settled::Refused(_) | Settled::Stale => {}
+                Settled::Activated(..) | Settled::Refused(_) | Settled::Stale | Settled::Freed { .. } => {}
             }
         }
         let (intent, request) = self.intend(vendor, &key, serial, unlock, replace)?;
         progress(format!("Contacting {}.", vendor.profile.name));
         let settled = self.settle(vendor, &intent, &request).await;
-        match settled.map_err(|failed| self.came_to_nothing(vendor, request.nonce, failed))? {
+        const UNKNOWN: &str = " Whether the server made the activation is not known yet: this computer keeps asking until it is.";
+        match settled.map_err(|failed| self.came_to_nothing(vendor, request.nonce, failed, UNKNOWN))? {
             Settled::Activated(certificate, text) => {
                 progress("The activation is stored.".to_owned());
                 tracing::info!(vendor = %vendor.id(), activation = %certificate.jti, "activated");
@@ -141,7 +151,7 @@ impl Engine {
                 Ok(license)
             }
             Settled::Refused(error) => Err(error),
-            Settled::Stale => Err(CallError::Refused {
+            Settled::Freed { .. } | Settled::Stale => Err(CallError::Refused {
                 code: ProblemCode::ActivationGivenUp.code().to_owned(),
                 message: "The activation that this request made has ended already.".to_owned(),
                 advice: Some("Run the same command again.".to_owned()),
@@ -152,14 +162,18 @@ impl Engine {
 
     /// A first attempt without an answer. When nothing was sent, nothing is left to find out: a seat taken unseen an hour
     /// later would surprise whoever has gone to another computer meanwhile. Otherwise the person is told.
-    fn came_to_nothing(&self, vendor: &Vendor, nonce: Nonce, failed: Unsettled) -> CallError {
+    pub(super) fn came_to_nothing(
+        &self,
+        vendor: &Vendor,
+        nonce: Nonce,
+        failed: Unsettled,
+        unknown: &str,
+    ) -> CallError {
         let Unsettled { mut error, unsent } = failed;
         if unsent {
             self.clear(vendor, nonce);
         } else if let CallError::Unreachable { message, .. } = &mut error {
-            message.push_str(
-                " Whether the server made the activation is not known yet: this computer keeps asking until it is.",
-            );
+            message.push_str(unknown);
         }
         error
     }
@@ -178,7 +192,19 @@ impl Engine {
         let nonce = self.nonce()?;
         let proof = UnlockProof::sign(unlock, vendor.id(), serial, machine.machine_id, key.id(), nonce);
         let order = Order::Activate { serial: serial.clone(), proof, machine, replace };
-        let text = self.request(vendor, key, nonce, order)?;
+        self.write_intent(vendor, key, nonce, order, None)
+    }
+
+    /// Writes an order down, byte for byte, before anything is sent.
+    pub(super) fn write_intent(
+        &self,
+        vendor: &Vendor,
+        key: &SigningKey,
+        nonce: Nonce,
+        order: Order,
+        until: Option<Timestamp>,
+    ) -> Result<(Intent, Request), CallError> {
+        let text = self.request_until(vendor, key, nonce, order, until)?;
         let (request, _, _) = Request::verify(&text, vendor.id()).map_err(|e| CallError::Internal {
             message: format!("The request did not turn out right: {e}."),
             advice: None,
@@ -197,8 +223,15 @@ impl Engine {
         request: &Request,
     ) -> Result<Settled, Unsettled> {
         let device = device_of(&intent.request, vendor)?;
-        let envelope = Envelope::Activate(intent.request.clone());
+        let freeing = matches!(request.order, Order::Free { .. });
+        let envelope = if freeing { Envelope::Free } else { Envelope::Activate }(intent.request.clone());
         match self.exchange(vendor, &device, envelope, &intent.request).await? {
+            Exchanged::Answer(answer) if freeing => {
+                let freed = Self::freed(answer.outcome)?;
+                self.clear(vendor, request.nonce);
+                tracing::info!(vendor = %vendor.id(), "freed the seat of another computer");
+                Ok(freed)
+            }
             Exchanged::Answer(answer) => match answer.outcome {
                 Outcome::Activated { certificate } => Ok(self.commit(vendor, request, &certificate)?),
                 _ => Err(Failure::Untrusted {
@@ -209,7 +242,13 @@ impl Engine {
             },
             Exchanged::Refused(problem) => {
                 self.clear(vendor, request.nonce);
-                tracing::info!(vendor = %vendor.id(), code = problem.code.code(), "the server refused an activation");
+                tracing::info!(vendor = %vendor.id(), code = problem.code.code(), "the server refused");
+                if freeing && is_too_old(&problem) {
+                    return Ok(Settled::Refused(too_old(
+                        vendor,
+                        "does not free the seats of other computers",
+                    )));
+                }
                 if problem.code == ProblemCode::ActivationGivenUp {
                     return Ok(Settled::Stale);
                 }
@@ -295,7 +334,7 @@ pub(super) fn wanted_machine(typed: Option<String>) -> Result<Option<String>, Ca
 }
 
 /// The device key that signed a stored request.
-fn device_of(text: &str, vendor: &Vendor) -> Result<KeyId, CallError> {
+pub(super) fn device_of(text: &str, vendor: &Vendor) -> Result<KeyId, CallError> {
     let (_, key, _) = Request::verify(text, vendor.id()).map_err(|e| CallError::Internal {
         message: format!("A stored request is not readable: {e}."),
         advice: None,

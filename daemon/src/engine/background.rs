@@ -66,7 +66,7 @@ impl Engine {
 
     /// When a vendor's server is to be contacted without anyone asking.
     fn due(&self, vendor: &Rc<Vendor>, now: Timestamp) -> Option<Timestamp> {
-        if !self.policy.network {
+        if !self.egress.is_open() {
             return None;
         }
         let record = vendor.record.borrow();

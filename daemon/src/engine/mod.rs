@@ -14,6 +14,8 @@ mod offline;
 mod policy_bundle;
 mod refresh;
 mod refusal;
+mod seats;
+mod settings;
 mod telemetry;
 mod vendors;
 
@@ -164,6 +166,7 @@ impl Engine {
         };
         let policy = Policy::load(&paths.policy);
         let egress = Egress::new(&policy, paths.state.join("sent"), limits);
+        egress.choose(state.choices());
         let veto = match (policy.telemetry, do_not_track) {
             (false, _) => Some(Veto::Policy),
             (true, true) => Some(Veto::DoNotTrack),
@@ -297,7 +300,7 @@ impl Engine {
             activations: count(&|v| self.held(v).map_or(0, |found| found.held.len())),
             receipts_waiting: count(&|v| self.state.count(v.id(), "outbox", ".receipt")),
             intents_waiting: count(&|v| self.state.count(v.id(), "intents", ".json")),
-            network: self.policy.network,
+            network: self.egress.is_open(),
             may_change,
             next_contact: self.next_contact.get(),
         }
@@ -344,6 +347,12 @@ impl Engine {
             Ok(MachineView::of(v.id().clone(), facts))
         });
         facts.collect()
+    }
+
+    /// The name that vendors are told.
+    fn device_name(&self, vendor: &VendorId) -> Result<DeviceName, CallError> {
+        let facts = self.machine.facts(vendor, self.state.device_name().as_ref()).map_err(no_machine_id)?;
+        Ok(facts.device_name)
     }
 
     /// Gives this computer a name of the person's choice.

@@ -124,7 +124,7 @@ impl Engine {
                 let receipts = self.take_acks(&vendor, &answer);
                 Taken { license: None, changed: receipts > 0, receipts }
             }
-            Outcome::Refreshed { .. } | Outcome::Unknown => {
+            Outcome::Refreshed { .. } | Outcome::Seats { .. } | Outcome::Freed { .. } | Outcome::Unknown => {
                 return Err(bad(
                     "other_outcome",
                     "This answer is of a kind that cannot be imported.".to_owned(),

@@ -62,7 +62,7 @@ impl Engine {
     #[must_use]
     pub fn telemetry_next(&self) -> Option<Timestamp> {
         let people = self.desk.consenting();
-        if !self.policy.network || people.is_empty() {
+        if !self.egress.is_open() || people.is_empty() {
             return None;
         }
         let now = self.moment();
@@ -103,7 +103,7 @@ impl Engine {
             ((), Store::from(changed))
         })?;
         self.draw_batches(who, vendor)?;
-        if self.closing.get() || !self.policy.network {
+        if self.closing.get() || !self.egress.is_open() {
             return Ok(false);
         }
         let task = self.desk.with_consent(who, vendor.id(), now, |proof| (proof.next_task(), Store::No))?;

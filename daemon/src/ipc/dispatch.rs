@@ -6,7 +6,7 @@ use std::rc::Rc;
 use claviger_protocol::ipc::{
     ActivateReply, CallError, ClearSentReply, ConsentReply, DoctorReply, Empty, GetStatusReply,
     ImportOfflineReply, ListConsentsReply, ListSentReply, ListVendorsReply, MAX_CALL_FRAME, Method, Mode,
-    OfflineCodeReply, RenameMachineReply, ShowMachineReply,
+    OfflineCodeReply, RenameMachineReply, SettingsReply, ShowMachineReply,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -155,6 +155,19 @@ impl Session {
                 let renamed = engine.rename_machine(&device_name);
                 self.result(wish, renamed.map(|()| RenameMachineReply { device_name })).await
             }
+            Method::ShowSeats { target, vendor } => {
+                let seats = engine.show_seats(target.as_deref(), vendor.as_ref()).await;
+                self.result(wish, seats).await
+            }
+            Method::FreeMachine(call) => {
+                let freed = engine.free_machine(call).await;
+                self.result(wish, freed).await
+            }
+            Method::GetSettings {} => {
+                let settings = engine.settings(self.may_set());
+                self.last(wish, &SettingsReply { settings }).await
+            }
+            Method::SetSetting { name, value } => self.set(wish, &name, value.as_deref()).await,
             Method::Monitor {} => self.monitor(wish).await,
             Method::Doctor {} => {
                 let findings = engine.doctor();
@@ -210,6 +223,24 @@ impl Session {
             message: "The operating system does not say whose connection this is.".to_owned(),
             advice: None,
         })
+    }
+
+    /// Settings are the daemon's: under a system daemon, its administrator's.
+    fn may_set(&self) -> bool {
+        self.engine.mode() == Mode::User || self.peer.is_administrator()
+    }
+
+    async fn set(&self, wish: Wish, name: &str, value: Option<&str>) -> io::Result<()> {
+        if !self.may_set() {
+            let error = CallError::NotPermitted {
+                message: "This computer's daemon serves all its users: only an administrator may change its settings."
+                    .to_owned(),
+                advice: Some("Run the same command with sudo.".to_owned()),
+            };
+            return self.error(wish, &error).await;
+        }
+        let done = self.engine.set_setting(name, value);
+        self.result(wish, done.map(|()| SettingsReply { settings: self.engine.settings(true) })).await
     }
 
     /// It takes everybody's licenses away: under a system daemon only an administrator may.
@@ -329,6 +360,8 @@ fn changes(method: &Method) -> bool {
         | Method::DeactivateOffline { .. }
         | Method::PrepareImage {}
         | Method::Refresh { .. }
+        | Method::ShowSeats { .. }
+        | Method::FreeMachine(_)
         | Method::RenameMachine { .. } => true,
         Method::GetStatus {}
         | Method::ListVendors {}
@@ -336,6 +369,9 @@ fn changes(method: &Method) -> bool {
         | Method::ShowMachine { .. }
         | Method::Monitor {}
         | Method::Doctor {}
+        // Looking is free, and changing looks at who may by itself.
+        | Method::GetSettings {}
+        | Method::SetSetting { .. }
         // Each person's own: no policy keeps them to a group.
         | Method::ListConsents { .. }
         | Method::ShowNotice { .. }

@@ -97,6 +97,7 @@ pub struct Server {
     pub keyset: Mutex<Option<String>>,
     pub kind: Mutex<LicenseKind>,
     pub states: Mutex<Vec<ActivationState>>,
+    pub seats: Mutex<Vec<claviger_protocol::documents::LicenseSeats>>,
     pub requests: Mutex<Vec<Request>>,
     pub bodies: Mutex<Vec<String>>,
 }
@@ -111,6 +112,7 @@ impl Server {
             keyset: Mutex::default(),
             kind: Mutex::new(LicenseKind::Perpetual),
             states: Mutex::default(),
+            seats: Mutex::default(),
             requests: Mutex::default(),
             bodies: Mutex::default(),
         })
@@ -165,6 +167,11 @@ impl Server {
             }
             Order::Refresh { .. } => Outcome::Refreshed { activations: self.states.lock().unwrap().clone() },
             Order::Deactivate { .. } => Outcome::Deactivated,
+            Order::Seats { .. } => Outcome::Seats { licenses: self.seats.lock().unwrap().clone() },
+            Order::Free { other, .. } => Outcome::Freed {
+                machine_id: claviger_protocol::ids::MachineId([0x33; 16]),
+                device_name: claviger_protocol::ids::DeviceName::lossy(other),
+            },
         };
         let receipts = request
             .receipts

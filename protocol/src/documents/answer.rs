@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Confirmation, Document, DocumentError, Keyset};
 use crate::clock::Timestamp;
-use crate::ids::{ActivationId, DeviceName, ReceiptId, VendorId};
+use crate::ids::{ActivationId, DeviceName, MachineId, ReceiptId, VendorId};
 use crate::keys::{KeyId, Sha256};
 
 /// An answer. Readers ignore what they do not know.
@@ -50,9 +50,85 @@ pub enum Outcome {
     },
     /// The receipts were looked at.
     Deactivated,
+    /// Who holds the seats that were asked about.
+    Seats {
+        /// One entry for each activation that was proved, in any order. One that is missing proves nothing (any more).
+        licenses: Vec<LicenseSeats>,
+    },
+    /// A seat is free that another machine held.
+    Freed {
+        /// That machine.
+        machine_id: MachineId,
+        /// Its name.
+        device_name: DeviceName,
+    },
     /// Something that a later version answers.
     #[serde(other)]
     Unknown,
+}
+
+/// The seats of one license, as far as they are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseSeats {
+    /// The activation that was asked about.
+    pub id: ActivationId,
+    /// How many seats there are.
+    pub total: u32,
+    /// How many machines hold one.
+    pub taken: u32,
+    /// Who they are, oldest first; where there are very many, the latest of them.
+    pub holders: Vec<SeatHolder>,
+    /// What became of seats, newest first, bounded.
+    #[serde(default)]
+    pub history: Vec<SeatEvent>,
+}
+
+/// A machine that holds a seat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeatHolder {
+    /// Its id, for `--replace-machine`.
+    pub machine_id: MachineId,
+    /// Its name.
+    pub device_name: DeviceName,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was last heard of.
+    pub last_seen: Timestamp,
+}
+
+/// Something that happened to a seat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeatEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: SeatChange,
+    /// The machine that got or lost the seat.
+    pub machine_id: MachineId,
+    /// Its name.
+    pub device_name: DeviceName,
+    /// For [`SeatChange::Replaced`]: the machine that took the seat, or freed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DeviceName>,
+}
+
+/// What happened to a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeatChange {
+    /// The machine activated the license.
+    Activated,
+    /// The machine gave it up itself.
+    GivenUp,
+    /// Another machine took the seat, or freed it.
+    Replaced,
+    /// The vendor freed the seat.
+    Released,
+    /// The license went to another owner.
+    Transferred,
+    /// Something else, or something of a later version.
+    #[serde(other)]
+    Other,
 }
 
 /// What became of one activation.

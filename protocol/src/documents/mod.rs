@@ -21,7 +21,10 @@ mod receipt;
 mod request;
 mod sunset;
 
-pub use answer::{ActivationState, Answer, EndReason, Outcome, ReceiptAck, ReceiptOutcome};
+pub use answer::{
+    ActivationState, Answer, EndReason, LicenseSeats, Outcome, ReceiptAck, ReceiptOutcome, SeatChange,
+    SeatEvent, SeatHolder,
+};
 pub use certificate::{ActivationCertificate, Confirmation, LicenseKind};
 pub use keyset::{KeyStatus, Keyset, KeysetKey};
 pub use look::{Accent, Logo, LookError};

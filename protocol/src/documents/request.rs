@@ -41,7 +41,6 @@ pub struct Request {
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-#[expect(clippy::large_enum_variant, reason = "one order a request: a box would save nothing")]
 pub enum Order {
     /// Use a license on this machine.
     Activate {
@@ -67,6 +66,25 @@ pub enum Order {
         /// The machine.
         machine_id: MachineId,
     },
+    /// Learn who holds the seats of licenses that are active on this machine, and what became of seats before.
+    Seats {
+        /// The machine.
+        machine_id: MachineId,
+        /// The activations that it holds. Each one's certificate, made for the device key that asks, is the proof without
+        /// which nothing is told.
+        activations: Vec<HeldActivation>,
+    },
+    /// End what another machine holds of a license, without that machine.
+    Free {
+        /// The machine that asks.
+        machine_id: MachineId,
+        /// The license.
+        serial: Serial,
+        /// Proof of its unlock code.
+        proof: UnlockProof,
+        /// The machine id or device name of the machine whose seat becomes free.
+        other: String,
+    },
 }
 
 impl Order {
@@ -75,7 +93,10 @@ impl Order {
     pub fn machine_id(&self) -> MachineId {
         match self {
             Self::Activate { machine, .. } => machine.machine_id,
-            Self::Refresh { machine_id, .. } | Self::Deactivate { machine_id } => *machine_id,
+            Self::Refresh { machine_id, .. }
+            | Self::Deactivate { machine_id }
+            | Self::Seats { machine_id, .. }
+            | Self::Free { machine_id, .. } => *machine_id,
         }
     }
 }
@@ -140,6 +161,8 @@ impl Document for Request {
 impl Request {
     /// Longest text of a free field (operating system, processor, name of a machine to replace), in bytes.
     const MAX_TEXT: usize = 128;
+    /// Most activations whose seats one request asks for.
+    pub const MAX_SEATS: usize = 256;
 
     /// Verifies a request with the device key that it carries, and gives that key and the hash that answers refer to.
     ///
@@ -166,18 +189,23 @@ impl Request {
                 let texts = [&machine.os.family, &machine.os.version, &machine.os.arch, &machine.cpu.model]
                     .into_iter()
                     .chain(replace);
-                for text in texts {
-                    if text.len() > Self::MAX_TEXT || text.chars().any(char::is_control) {
-                        return Err(DocumentError::Claim(
-                            "a text of the request is too long or has control characters",
-                        ));
-                    }
-                }
+                texts.into_iter().try_for_each(|text| Self::check_text(text))?;
             }
+            Order::Free { other, .. } => Self::check_text(other)?,
             Order::Refresh { activations, .. } if activations.len() > 4096 => {
                 return Err(DocumentError::Claim("a request names at most 4,096 activations"));
             }
-            Order::Refresh { .. } | Order::Deactivate { .. } => {}
+            Order::Seats { activations, .. } if activations.len() > Self::MAX_SEATS => {
+                return Err(DocumentError::Claim("a request asks for the seats of at most 256 activations"));
+            }
+            Order::Refresh { .. } | Order::Deactivate { .. } | Order::Seats { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn check_text(text: &str) -> Result<(), DocumentError> {
+        if text.len() > Self::MAX_TEXT || text.chars().any(char::is_control) {
+            return Err(DocumentError::Claim("a text of the request is too long or has control characters"));
         }
         Ok(())
     }

@@ -49,7 +49,8 @@ impl RequestFrom {
             Order::Activate { serial, machine, .. } => {
                 (Some(machine.device_name.clone()), Some(serial.clone()))
             }
-            Order::Refresh { .. } | Order::Deactivate { .. } => (None, None),
+            Order::Free { serial, .. } => (None, Some(serial.clone())),
+            Order::Refresh { .. } | Order::Deactivate { .. } | Order::Seats { .. } => (None, None),
         };
         Ok(Self {
             vendor: request.aud.clone(),

@@ -3,11 +3,11 @@
 use claviger_protocol::clock::{DAY, Date, Timestamp};
 use claviger_protocol::documents::{
     ActivationCertificate, ActivationState, Answer, Confirmation, Contact, Cpu, EndReason, HeldActivation,
-    KeyInHeader, KeyStatus, Keyset, KeysetKey, LicenseKind, Logo, MachineFacts, Manifest, ManifestProduct,
-    Order, OsInfo, Outcome, REQUEST_VERSION, Receipt, ReceiptAck, ReceiptOutcome, Request, RootKeys, Sunset,
-    VendorProfile, sign,
+    KeyInHeader, KeyStatus, Keyset, KeysetKey, LicenseKind, LicenseSeats, Logo, MachineFacts, Manifest,
+    ManifestProduct, Order, OsInfo, Outcome, REQUEST_VERSION, Receipt, ReceiptAck, ReceiptOutcome, Request,
+    RootKeys, SeatChange, SeatEvent, SeatHolder, Sunset, VendorProfile, sign,
 };
-use claviger_protocol::ids::ActivationId;
+use claviger_protocol::ids::{ActivationId, MachineId};
 use claviger_protocol::keys::Sha256;
 use claviger_protocol::unlock::{UnlockProof, unlock_key};
 
@@ -193,6 +193,92 @@ pub fn refresh_request() -> Request {
 
 pub fn deactivate_request() -> Request {
     Request { exp: None, order: Order::Deactivate { machine_id: machine() }, ..activate_request() }
+}
+
+pub fn seats_request() -> Request {
+    Request {
+        exp: None,
+        receipts: vec![],
+        order: Order::Seats {
+            machine_id: machine(),
+            activations: vec![HeldActivation {
+                id: activation(),
+                rev: 1,
+                certificate: Some(signed(&perpetual(), &issuing())),
+            }],
+        },
+        ..activate_request()
+    }
+}
+
+/// The answer to [`seats_request`].
+pub fn seats_answer() -> Answer {
+    let old = || MachineId([0x33; 16]);
+    let name = |name: &str| name.parse().expect("a device name");
+    Answer {
+        req: request_hash(&seats_request()),
+        keyset: None,
+        receipts: vec![],
+        outcome: Outcome::Seats {
+            licenses: vec![LicenseSeats {
+                id: activation(),
+                total: 2,
+                taken: 1,
+                holders: vec![SeatHolder {
+                    machine_id: machine(),
+                    device_name: name("Studio – left"),
+                    since: NOW,
+                    last_seen: NOW,
+                }],
+                history: vec![
+                    SeatEvent {
+                        at: NOW,
+                        what: SeatChange::Activated,
+                        machine_id: machine(),
+                        device_name: name("Studio – left"),
+                        by: None,
+                    },
+                    SeatEvent {
+                        at: NOW,
+                        what: SeatChange::Replaced,
+                        machine_id: old(),
+                        device_name: name("Old laptop"),
+                        by: Some(name("Studio – left")),
+                    },
+                ],
+            }],
+        },
+        ..activated_answer()
+    }
+}
+
+pub fn free_request() -> Request {
+    let key = unlock_key(&vendor(), &serial(), Some(&unlock_code()));
+    Request {
+        exp: Some(NOW.plus(7 * DAY)),
+        receipts: vec![],
+        order: Order::Free {
+            machine_id: machine(),
+            serial: serial(),
+            proof: UnlockProof::sign(&key, &vendor(), &serial(), machine(), device().id(), nonce()),
+            other: "Old laptop".to_owned(),
+        },
+        ..activate_request()
+    }
+}
+
+/// The answer to [`free_request`].
+pub fn freed_answer() -> Answer {
+    Answer {
+        req: request_hash(&free_request()),
+        keyset: None,
+        receipts: vec![],
+        outcome: Outcome::Freed {
+            machine_id: MachineId([0x33; 16]),
+            device_name: "Old laptop".parse().expect("a device name"),
+        },
+        ..activated_answer()
+    }
 }
 
 pub fn signed_request(request: &Request) -> String {

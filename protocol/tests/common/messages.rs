@@ -2,21 +2,24 @@
 //! golden file.
 
 use claviger_protocol::clock::{DAY, Date};
+use claviger_protocol::documents::Outcome;
 use claviger_protocol::http::{SeatHolder, Seats};
+use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{
     ActivateCall, ActivateReply, AddVendorReply, CallError, ClearSentReply, Consent, ConsentReply,
-    ConsentState, Counted, DaemonStatus, DeactivateReply, DoctorReply, Empty, Finding, GetStatusReply,
-    ImportOfflineReply, Level, License, LicensesReply, ListConsentsReply, ListSentReply, ListVendorsReply,
-    Machine, Method, Mode, NoticeShown, OfflineCodeReply, OfflineItem, OfflineReceiptReply,
-    OfflineRequestReply, PlannedSend, PrepareImageReply, PreviewReply, RenameMachineReply, SentEntry,
-    ShowMachineReply, ShowNoticeReply, Vendor,
+    ConsentState, Counted, DaemonStatus, DeactivateReply, DoctorReply, Empty, Finding, FreeCall,
+    FreeMachineReply, GetStatusReply, ImportOfflineReply, Level, License, LicenseSeats, LicensesReply,
+    ListConsentsReply, ListSentReply, ListVendorsReply, Machine, Method, Mode, NoticeShown, OfflineCodeReply,
+    OfflineItem, OfflineReceiptReply, OfflineRequestReply, PlannedSend, PrepareImageReply, PreviewReply,
+    RenameMachineReply, SentEntry, Setting, SettingSource, SettingsReply, ShowMachineReply, ShowNoticeReply,
+    ShowSeatsReply, Vendor,
 };
 use claviger_protocol::keys::Sha256;
 use claviger_protocol::status::Status;
 
-use super::documents::{machine_facts, perpetual, profile, profile_with_look, subscription};
+use super::documents::{machine_facts, perpetual, profile, profile_with_look, seats_answer, subscription};
 use super::telemetry::{notice, usage_report};
-use super::{NOW, SERIAL, UNLOCK_CODE, issuing, machine, prefix, product, root, signed, vendor};
+use super::{NOW, SERIAL, UNLOCK_CODE, issuing, machine, prefix, product, root, serial, signed, vendor};
 
 pub fn calls() -> Vec<(&'static str, Method)> {
     vec![
@@ -64,6 +67,26 @@ pub fn calls() -> Vec<(&'static str, Method)> {
         ("refresh", Method::Refresh { vendor: None }),
         ("show_machine", Method::ShowMachine { vendor: Some(vendor()) }),
         ("rename_machine", Method::RenameMachine { device_name: machine_facts().device_name }),
+        ("show_seats", Method::ShowSeats { target: Some("Soluna Synth".to_owned()), vendor: None }),
+        ("show_all_seats", Method::ShowSeats { target: None, vendor: Some(vendor()) }),
+        (
+            "free_machine",
+            Method::FreeMachine(FreeCall {
+                machine: "Old laptop".to_owned(),
+                serial: serial().to_string(),
+                unlock_code: Some(UNLOCK_CODE.to_owned()),
+                vendor: Some(vendor()),
+            }),
+        ),
+        ("get_settings", Method::GetSettings {}),
+        (
+            "set_setting",
+            Method::SetSetting {
+                name: "proxy".to_owned(),
+                value: Some("http://user:secret@proxy.example.com:3128".to_owned()),
+            },
+        ),
+        ("set_setting_back", Method::SetSetting { name: "network".to_owned(), value: None }),
         ("monitor", Method::Monitor {}),
         ("doctor", Method::Doctor {}),
         ("list_consents", Method::ListConsents { vendor: Some(vendor()) }),
@@ -242,6 +265,35 @@ pub fn replies() -> Vec<(&'static str, String)> {
             &PrepareImageReply { vendors: 1, seats: vec![SERIAL.to_owned()], receipts: 1, requests: 1 },
         ),
         reply("show_machine", &ShowMachineReply { machines: vec![Machine::of(vendor(), machine_facts())] }),
+        reply("show_seats", &show_seats()),
+        reply(
+            "free_machine",
+            &FreeMachineReply {
+                vendor: vendor(),
+                serial: serial(),
+                machine_id: MachineId([0x33; 16]),
+                device_name: "Old laptop".parse().expect("a device name"),
+            },
+        ),
+        reply(
+            "settings",
+            &SettingsReply {
+                settings: vec![
+                    Setting {
+                        name: "proxy".to_owned(),
+                        value: Some("http://proxy.example.com:3128".to_owned()),
+                        source: SettingSource::Policy,
+                        locked: true,
+                    },
+                    Setting {
+                        name: "network".to_owned(),
+                        value: None,
+                        source: SettingSource::Default,
+                        locked: false,
+                    },
+                ],
+            },
+        ),
         reply("rename_machine", &RenameMachineReply { device_name: machine_facts().device_name }),
         reply(
             "doctor",
@@ -357,5 +409,30 @@ pub fn seats() -> Seats {
             since: NOW.plus(-30 * DAY),
             last_seen: NOW.plus(-DAY),
         }],
+    }
+}
+
+/// One license that is told of, and one that could not be proved.
+fn show_seats() -> ShowSeatsReply {
+    let Outcome::Seats { mut licenses } = seats_answer().outcome else {
+        unreachable!("an answer about seats")
+    };
+    let told = licenses.remove(0);
+    let certificate = perpetual();
+    ShowSeatsReply {
+        seats: vec![LicenseSeats {
+            vendor: vendor(),
+            vendor_name: "Soluna Instruments – Zürich".to_owned(),
+            serial: serial(),
+            activation: told.id,
+            product: certificate.product,
+            product_name: certificate.name,
+            machine_id: machine(),
+            total: told.total,
+            taken: told.taken,
+            holders: told.holders,
+            history: told.history,
+        }],
+        warnings: vec!["Other: its server could not be reached.".to_owned()],
     }
 }

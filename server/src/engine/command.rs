@@ -1,7 +1,9 @@
 //! What handlers hand to the writer, all signatures verified, and what comes back.
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::{ActivationCertificate, EndReason, MachineFacts, Receipt, ReceiptAck};
+use claviger_protocol::documents::{
+    ActivationCertificate, EndReason, LicenseSeats, MachineFacts, Receipt, ReceiptAck,
+};
 use claviger_protocol::http::SeatHolder;
 use claviger_protocol::ids::{ActivationId, DeviceName, MachineId, Nonce, ReceiptId};
 use claviger_protocol::keys::{KeyId, PublicKey, Sha256};
@@ -55,6 +57,21 @@ pub enum Order {
     Refresh(Vec<Held>),
     /// Deliver receipts; the genuine certificates help a restored server to believe them.
     Deactivate,
+    /// Learn who holds the seats; each activation is proved by its genuine certificate, made for the device key that asks.
+    Seats(Vec<Held>),
+    /// End what another machine holds.
+    Free(Box<Free>),
+}
+
+/// End what another machine holds of a license.
+#[derive(Clone, Debug)]
+pub struct Free {
+    /// The license.
+    pub serial: Serial,
+    /// The public key under which the proof was verified.
+    pub proved_by: PublicKey,
+    /// The other machine's id or name.
+    pub other: String,
 }
 
 /// Use a license on a machine.
@@ -135,6 +152,15 @@ pub enum Claimed {
     Refreshed(Vec<ClaimedState>),
     /// The receipts were looked at.
     Deactivated,
+    /// Who holds the seats that were asked about.
+    Seats(Vec<LicenseSeats>),
+    /// A seat is free that another machine held.
+    Freed {
+        /// That machine.
+        machine_id: MachineId,
+        /// Its name.
+        device_name: DeviceName,
+    },
 }
 
 /// What became of one activation.
@@ -191,6 +217,24 @@ pub enum Refusal {
     },
     /// Several machines of that name.
     ReplaceAmbiguous {
+        /// The name that was given.
+        name: String,
+        /// How many seats there are.
+        total: u32,
+        /// The machines of that name.
+        holders: Vec<SeatHolder>,
+    },
+    /// No other machine of that name holds a seat to be freed.
+    FreeUnknown {
+        /// The name that was given.
+        name: String,
+        /// How many seats there are.
+        total: u32,
+        /// The other machines that hold seats.
+        holders: Vec<SeatHolder>,
+    },
+    /// Several other machines of that name hold seats.
+    FreeAmbiguous {
         /// The name that was given.
         name: String,
         /// How many seats there are.

@@ -11,12 +11,15 @@ use claviger_protocol::documents::{
 use claviger_protocol::http::SeatHolder;
 use claviger_protocol::ids::{ActivationId, DeviceName, MachineId, VendorId};
 use claviger_protocol::keys::KeyId;
+use claviger_protocol::keys::PublicKey;
+use claviger_protocol::serial::Serial;
 
 use super::command::{
-    Activate, AnswerClaims, Claimed, ClaimedState, Command, Decision, GivenReceipt, Held, Order, Refusal,
-    Shown,
+    Activate, AnswerClaims, Claimed, ClaimedState, Command, Decision, Free, GivenReceipt, Held, Order,
+    Refusal, Shown,
 };
 use super::model::{Activation, Ended, Event, LicenseId, LicenseState, Replacement};
+use super::seats;
 use super::world::{Answered, LicenseEntry, World};
 
 /// Device keys that may speak for one machine within a year.
@@ -42,8 +45,12 @@ pub fn decide(world: &mut World, command: &Command, context: &Context<'_>) -> De
         Ok((outcome, receipts)) => {
             let activation = match &outcome {
                 Claimed::Activated(certificate) => Some(certificate.jti),
-                Claimed::Refreshed(_) | Claimed::Deactivated => None,
+                Claimed::Refreshed(_) | Claimed::Deactivated | Claimed::Seats(_) | Claimed::Freed { .. } => {
+                    None
+                }
             };
+            // Names of computers are told and not kept: asking again gives what is true then.
+            let told = matches!(outcome, Claimed::Seats(_));
             let claims = AnswerClaims {
                 kid: command.kid.clone(),
                 iat: context.now,
@@ -53,9 +60,16 @@ pub fn decide(world: &mut World, command: &Command, context: &Context<'_>) -> De
                 outcome,
                 receipts,
             };
-            let answered =
-                Answered { hash: command.hash, claims: claims.clone(), activation, ended: false, new: true };
-            world.keep_answer(command.device.clone(), command.nonce, answered);
+            if !told {
+                let answered = Answered {
+                    hash: command.hash,
+                    claims: claims.clone(),
+                    activation,
+                    ended: false,
+                    new: true,
+                };
+                world.keep_answer(command.device.clone(), command.nonce, answered);
+            }
             Decision::Answer(Box::new(claims))
         }
         Err(refusal) => Decision::Refused(refusal),
@@ -85,22 +99,22 @@ fn apply(
     match &command.order {
         Order::Activate(order) => {
             // The proof comes first: whoever cannot prove the license changes nothing, not even by a receipt.
-            let license = proved_license(world, order)?;
-            let receipted = command.receipts.iter().filter_map(|g| match g {
-                GivenReceipt::Signed { receipt, .. } => Some(receipt.activation),
-                GivenReceipt::Forged(_) => None,
-            });
-            let before = (!command.receipts.is_empty()).then(|| world.snapshot(receipted));
-            let receipts = take_receipts(world, command, &[], context);
-            match activate(world, license, order, command, context) {
-                Ok(certificate) => Ok((Claimed::Activated(Box::new(certificate)), receipts)),
-                Err(refusal) => {
-                    if let Some(before) = before {
-                        world.restore(before);
-                    }
-                    Err(refusal)
-                }
+            let license = proved_license(world, &order.serial, &order.proved_by)?;
+            after_receipts(world, command, context, |world| {
+                let certificate = activate(world, license, order, command, context)?;
+                Ok(Claimed::Activated(Box::new(certificate)))
+            })
+        }
+        Order::Free(order) => {
+            let license = proved_license(world, &order.serial, &order.proved_by)?;
+            after_receipts(world, command, context, |world| free(world, license, order, command, context))
+        }
+        Order::Seats(held) => {
+            let receipts = take_receipts(world, command, held, context);
+            for one in held {
+                adopt_if_forgotten(world, one, command, context);
             }
+            Ok((Claimed::Seats(seats::tell(world, held, command.machine_id)), receipts))
         }
         Order::Refresh(held) => {
             let receipts = take_receipts(world, command, held, context);
@@ -114,12 +128,32 @@ fn apply(
     }
 }
 
-fn proved_license(world: &World, order: &Activate) -> Result<LicenseId, Refusal> {
-    let id = world.license_of(&order.serial).ok_or(Refusal::ProofRefused)?;
+fn proved_license(world: &World, serial: &Serial, proved_by: &PublicKey) -> Result<LicenseId, Refusal> {
+    let id = world.license_of(serial).ok_or(Refusal::ProofRefused)?;
     match world.entry(id) {
-        Some(entry) if entry.license.unlock_key == order.proved_by => Ok(id),
+        Some(entry) if entry.license.unlock_key == *proved_by => Ok(id),
         _ => Err(Refusal::ProofRefused),
     }
+}
+
+/// Takes the receipts that came along, then does what is asked; when that is refused, the receipts did nothing either.
+fn after_receipts(
+    world: &mut World,
+    command: &Command,
+    context: &Context<'_>,
+    order: impl FnOnce(&mut World) -> Result<Claimed, Refusal>,
+) -> Result<(Claimed, Vec<ReceiptAck>), Refusal> {
+    let receipted = command.receipts.iter().filter_map(|g| match g {
+        GivenReceipt::Signed { receipt, .. } => Some(receipt.activation),
+        GivenReceipt::Forged(_) => None,
+    });
+    let before = (!command.receipts.is_empty()).then(|| world.snapshot(receipted));
+    let receipts = take_receipts(world, command, &[], context);
+    let done = order(world);
+    if let (Err(_), Some(before)) = (&done, before) {
+        world.restore(before);
+    }
+    Ok((done?, receipts))
 }
 
 // ---- activating ----
@@ -133,11 +167,7 @@ fn activate(
 ) -> Result<ActivationCertificate, Refusal> {
     let now = context.now;
     let entry = world.entry(id).ok_or(Refusal::ProofRefused)?;
-    match entry.license.state {
-        LicenseState::Active => {}
-        LicenseState::Suspended => return Err(Refusal::Suspended),
-        LicenseState::Revoked => return Err(Refusal::Revoked),
-    }
+    not_withdrawn(entry)?;
     let trial_begins = entry.license.kind == LicenseKind::Trial && entry.license.trial_end.is_none();
     if let Some(exp) = entry.license.exp()
         && !trial_begins
@@ -158,7 +188,7 @@ fn activate(
         None => {
             let replaced = make_room(entry, order, now)?;
             for old in replaced {
-                replace(world, id, old, &order.machine.device_name, now);
+                replace(world, id, old, Some(&order.machine.device_name), now);
             }
             order.fresh_id
         }
@@ -193,6 +223,15 @@ fn activate(
     certificate_of(world, activation, &command.device, context).ok_or(Refusal::ProofRefused)
 }
 
+/// Whether the vendor lets the license be used.
+fn not_withdrawn(entry: &LicenseEntry) -> Result<(), Refusal> {
+    match entry.license.state {
+        LicenseState::Active => Ok(()),
+        LicenseState::Suspended => Err(Refusal::Suspended),
+        LicenseState::Revoked => Err(Refusal::Revoked),
+    }
+}
+
 /// Finds the activations that must end so that the machine gets a seat; none when one is free.
 fn make_room(entry: &LicenseEntry, order: &Activate, now: Timestamp) -> Result<Vec<ActivationId>, Refusal> {
     let total = entry.license.seats;
@@ -204,7 +243,7 @@ fn make_room(entry: &LicenseEntry, order: &Activate, now: Timestamp) -> Result<V
         }
         return Err(Refusal::SeatsTaken { total, holders: holders(entry.live()) });
     };
-    let named: Vec<&Activation> = named_machines(entry, name);
+    let named: Vec<&Activation> = named_machines(|| entry.live(), name);
     let machines: HashSet<MachineId> = named.iter().map(|a| a.machine_id()).collect();
     match machines.len() {
         0 => {
@@ -220,14 +259,7 @@ fn make_room(entry: &LicenseEntry, order: &Activate, now: Timestamp) -> Result<V
             return Err(Refusal::ReplaceAmbiguous { name: name.clone(), total, holders });
         }
     }
-    let budget = entry.license.replacement_budget;
-    let mut used: Vec<Timestamp> =
-        entry.replacements.iter().filter(|r| !r.receipted && r.at > now.plus(-YEAR)).map(|r| r.at).collect();
-    used.sort_unstable();
-    if used.len() >= usize::try_from(budget).unwrap_or(usize::MAX) {
-        let next = used.get(used.len() - budget as usize).map_or(now, |at| at.plus(YEAR));
-        return Err(Refusal::ReplaceBudgetSpent { budget, next });
-    }
+    within_budget(entry, now)?;
     // After a restore or a smaller seat count more machines may hold seats than there are: one replacement must not
     // become one more.
     let after = entry.machines().len() - 1;
@@ -237,26 +269,81 @@ fn make_room(entry: &LicenseEntry, order: &Activate, now: Timestamp) -> Result<V
     Ok(named.into_iter().map(|a| a.id).collect())
 }
 
-/// Live activations of the machine with this id or name: exact spelling first, then without regard to case.
-fn named_machines<'a>(entry: &'a LicenseEntry, name: &str) -> Vec<&'a Activation> {
+/// Whether the license may lose one more machine that does not give its seat up itself.
+fn within_budget(entry: &LicenseEntry, now: Timestamp) -> Result<(), Refusal> {
+    let budget = entry.license.replacement_budget;
+    let mut used: Vec<Timestamp> =
+        entry.replacements.iter().filter(|r| !r.receipted && r.at > now.plus(-YEAR)).map(|r| r.at).collect();
+    used.sort_unstable();
+    if used.len() >= usize::try_from(budget).unwrap_or(usize::MAX) {
+        let next = used.get(used.len() - budget as usize).map_or(now, |at| at.plus(YEAR));
+        return Err(Refusal::ReplaceBudgetSpent { budget, next });
+    }
+    Ok(())
+}
+
+/// Those of the live activations that belong to the machine with this id or name: exact spelling first, then without
+/// regard to case.
+fn named_machines<'a, I: Iterator<Item = &'a Activation>>(
+    live: impl Fn() -> I,
+    name: &str,
+) -> Vec<&'a Activation> {
     let name = name.trim();
     if let Ok(id) = name.to_ascii_lowercase().parse::<MachineId>() {
-        let found: Vec<_> = entry.live().filter(|a| a.machine_id() == id).collect();
+        let found: Vec<_> = live().filter(|a| a.machine_id() == id).collect();
         if !found.is_empty() {
             return found;
         }
     }
-    let exact: Vec<_> = entry.live().filter(|a| a.machine.device_name.as_str() == name).collect();
+    let exact: Vec<_> = live().filter(|a| a.machine.device_name.as_str() == name).collect();
     if !exact.is_empty() {
         return exact;
     }
     let folded = name.to_lowercase();
-    entry.live().filter(|a| a.machine.device_name.as_str().to_lowercase() == folded).collect()
+    live().filter(|a| a.machine.device_name.as_str().to_lowercase() == folded).collect()
 }
 
-fn replace(world: &mut World, license: LicenseId, old: ActivationId, by: &DeviceName, now: Timestamp) {
+// ---- freeing another machine's seat ----
+
+/// Ends what another machine holds, as replacing it would: it counts against the same budget, the machine learns of it at its
+/// next contact, and its receipt, should one come after all, takes it off the budget again.
+fn free(
+    world: &mut World,
+    id: LicenseId,
+    order: &Free,
+    command: &Command,
+    context: &Context<'_>,
+) -> Result<Claimed, Refusal> {
+    let entry = world.entry(id).ok_or(Refusal::ProofRefused)?;
+    not_withdrawn(entry)?;
+    let others = || entry.live().filter(|a| a.machine_id() != command.machine_id);
+    let named = named_machines(others, &order.other);
+    let (total, name) = (entry.license.seats, || order.other.clone());
+    let mut found = holders(named.iter().copied());
+    let freed = match found.len() {
+        0 => return Err(Refusal::FreeUnknown { name: name(), total, holders: holders(others()) }),
+        1 => found.remove(0),
+        _ => return Err(Refusal::FreeAmbiguous { name: name(), total, holders: found }),
+    };
+    within_budget(entry, context.now)?;
+    let old: Vec<ActivationId> = named.iter().map(|a| a.id).collect();
+    let by = entry.live().find(|a| a.machine_id() == command.machine_id);
+    let by = by.map(|a| a.machine.device_name.clone());
+    for old in old {
+        replace(world, id, old, by.as_ref(), context.now);
+    }
+    Ok(Claimed::Freed { machine_id: freed.machine_id, device_name: freed.device_name })
+}
+
+fn replace(
+    world: &mut World,
+    license: LicenseId,
+    old: ActivationId,
+    by: Option<&DeviceName>,
+    now: Timestamp,
+) {
     if let Some(activation) = world.change_activation(old) {
-        activation.end(now, EndReason::Replaced, Some(by.clone()));
+        activation.end(now, EndReason::Replaced, by.cloned());
         world.set_replacement(Replacement { license, activation: old, at: now, receipted: false });
     }
 }
@@ -319,18 +406,26 @@ fn reissue(
 
 // ---- refreshing ----
 
-fn refresh(world: &mut World, held: &Held, command: &Command, context: &Context<'_>) -> ClaimedState {
+/// Takes over a live activation that a restored backup has forgotten, from its genuine certificate; false when the backup
+/// lacks the license itself.
+fn adopt_if_forgotten(world: &mut World, held: &Held, command: &Command, context: &Context<'_>) -> bool {
     if world.activation(held.id).is_none()
         && let Shown::Genuine(certificate) = &held.shown
         && certificate.machine == command.machine_id
     {
         if world.license_of(&certificate.serial).is_none() {
-            // The backup is older than the license itself. The certificate is genuine: it stays good, and the vendor
-            // issues the license anew.
             tracing::warn!(serial = %certificate.serial, "a genuine certificate of a license that the backup lacks");
-            return state(held.id, held.rev);
+            return false;
         }
         adopt(world, certificate, None, context.now);
+    }
+    true
+}
+
+fn refresh(world: &mut World, held: &Held, command: &Command, context: &Context<'_>) -> ClaimedState {
+    if !adopt_if_forgotten(world, held, command, context) {
+        // The certificate is genuine: it stays good, and the vendor issues the license anew.
+        return state(held.id, held.rev);
     }
     let unknown = ClaimedState { ended: Some(EndReason::Unknown), ..state(held.id, held.rev) };
     let Some(license) = world.license_of_activation(held.id) else { return unknown };

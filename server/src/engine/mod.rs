@@ -5,6 +5,7 @@ mod command;
 mod decide;
 mod lookup;
 pub mod model;
+mod seats;
 mod world;
 mod writer;
 
@@ -12,10 +13,11 @@ mod writer;
 mod tests;
 
 pub use command::{
-    Activate, AnswerClaims, Claimed, ClaimedState, Command, Decision, GivenReceipt, Held, Order, Refusal,
-    Shown,
+    Activate, AnswerClaims, Claimed, ClaimedState, Command, Decision, Free, GivenReceipt, Held, Order,
+    Refusal, Shown,
 };
 pub use decide::{Context, MAX_DEVICE_KEYS, YEAR, decide, holders};
 pub use lookup::Lookup;
+pub use seats::MOST_EVENTS;
 pub use world::{Answered, Changes, LicenseEntry, Touched, World};
 pub use writer::{Decided, Writer, WriterError};

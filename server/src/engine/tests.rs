@@ -262,6 +262,7 @@ fn a_compromised_certificate_is_issued_anew_once() {
 enum Act {
     Activate { machine: u8, user: u8, replace: Option<u8> },
     GiveUp { machine: u8, by: u8 },
+    Free { machine: u8, other: u8 },
     Repeat,
     Wait(i64),
 }
@@ -271,6 +272,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => (1u8..6, 1u8..3, proptest::option::weighted(0.4, 1u8..6))
             .prop_map(|(machine, user, replace)| Act::Activate { machine, user, replace }),
         2 => (1u8..6, 1u8..6).prop_map(|(machine, by)| Act::GiveUp { machine, by }),
+        2 => (1u8..6, 1u8..6).prop_map(|(machine, other)| Act::Free { machine, other }),
         1 => Just(Act::Repeat),
         1 => (0i64..200 * DAY).prop_map(Act::Wait),
     ];
@@ -322,6 +324,23 @@ proptest! {
                     let expected =
                         if knows { ReceiptOutcome::Accepted } else { ReceiptOutcome::Refused };
                     prop_assert_eq!(claims.receipts[0].outcome, expected);
+                }
+                Act::Free { machine, other } => {
+                    let had = world.entry(LICENSE).unwrap().machines();
+                    let free = Free { serial: serial(), proved_by: unlock(), other: format!("m{other}") };
+                    let command = fresh.command(machine, 1, Order::Free(Box::new(free)));
+                    let decision = run(&mut world, &command, now);
+                    let has = world.entry(LICENSE).unwrap().machines();
+                    let gone: Vec<MachineId> = had.difference(&has).copied().collect();
+                    match &decision {
+                        Decision::Answer(_) => {
+                            prop_assert!(machine != other, "nobody frees the own seat");
+                            prop_assert_eq!(gone, vec![MachineId([other; 16])]);
+                            replaced.push(now);
+                        }
+                        Decision::Refused(_) => prop_assert_eq!(gone, vec![], "a refusal changes nothing"),
+                    }
+                    last = Some((command, decision));
                 }
                 Act::Repeat => {
                     let Some((command, Decision::Answer(before))) = &last else { continue };

@@ -25,6 +25,8 @@ pub struct Touched {
     pub requests: BTreeSet<(KeyId, Nonce)>,
     /// Whether replacements are needed, and since when they count.
     pub replacements_since: Option<Timestamp>,
+    /// Activations of whose licenses the past is told.
+    pub histories: BTreeSet<ActivationId>,
 }
 
 impl Touched {
@@ -50,6 +52,18 @@ impl Touched {
                 self.serials.insert(order.serial.clone());
                 // It may have been, and ended: before a restore, when its answer is forgotten.
                 self.activations.insert(order.fresh_id);
+            }
+            Order::Free(order) => {
+                self.replacements_since = Some(now.plus(-YEAR));
+                self.serials.insert(order.serial.clone());
+            }
+            Order::Seats(held) => {
+                self.activations.extend(held.iter().map(|one| one.id));
+                self.histories.extend(held.iter().map(|one| one.id));
+                self.serials.extend(held.iter().filter_map(|one| match &one.shown {
+                    super::command::Shown::Genuine(certificate) => Some(certificate.serial.clone()),
+                    _ => None,
+                }));
             }
             Order::Refresh(held) => {
                 for one in held {
@@ -88,6 +102,8 @@ pub struct LicenseEntry {
     pub activations: BTreeMap<ActivationId, Activation>,
     /// Replacements of the past year.
     pub replacements: Vec<Replacement>,
+    /// Activations of its present owner that ended, the latest of them, where the batch tells the past.
+    pub past: Vec<Activation>,
 }
 
 impl LicenseEntry {
@@ -160,7 +176,12 @@ impl World {
         self.by_serial.insert(license.serial.clone(), license.id);
         self.licenses.insert(
             license.id,
-            LicenseEntry { license, activations: BTreeMap::new(), replacements: Vec::new() },
+            LicenseEntry {
+                license,
+                activations: BTreeMap::new(),
+                replacements: Vec::new(),
+                past: Vec::new(),
+            },
         );
     }
 
@@ -176,6 +197,13 @@ impl World {
     pub fn put_replacement(&mut self, replacement: Replacement) {
         if let Some(entry) = self.licenses.get_mut(&replacement.license) {
             entry.replacements.push(replacement);
+        }
+    }
+
+    /// Puts an activation that ended in, for the past alone; its license must be in already.
+    pub fn put_past(&mut self, activation: Activation) {
+        if let Some(entry) = self.licenses.get_mut(&activation.license) {
+            entry.past.push(activation);
         }
     }
 

@@ -9,17 +9,18 @@ use claviger_protocol::documents::{
     KeyStatus, Order as Wanted, Outcome, Receipt, Request, sign,
 };
 use claviger_protocol::http::{Problem, ProblemCode};
-use claviger_protocol::ids::ActivationId;
+use claviger_protocol::ids::{ActivationId, MachineId, Nonce};
 use claviger_protocol::keys::{KeyId, PublicKey, Sha256, SigningKey};
 use claviger_protocol::serial::Serial;
+use claviger_protocol::unlock::UnlockProof;
 
 use super::app::App;
 use super::exchange::Peer;
 use super::problem::ApiProblem;
 use super::refusal;
 use crate::engine::{
-    Activate, AnswerClaims, Claimed, Command, Decided, Decision, GivenReceipt, Held, Order, Refusal, Shown,
-    WriterError,
+    Activate, AnswerClaims, Claimed, Command, Decided, Decision, Free, GivenReceipt, Held, Order, Refusal,
+    Shown, WriterError,
 };
 use crate::keys::Issuer;
 
@@ -112,6 +113,8 @@ pub(crate) const fn word(order: &Wanted) -> &'static str {
         Wanted::Activate { .. } => "activate",
         Wanted::Refresh { .. } => "refresh",
         Wanted::Deactivate { .. } => "deactivate",
+        Wanted::Seats { .. } => "seats",
+        Wanted::Free { .. } => "free",
     }
 }
 
@@ -197,7 +200,10 @@ impl Queued {
             Decision::Answer(claims) => {
                 let activation = match &claims.outcome {
                     Claimed::Activated(certificate) => Some(certificate.jti),
-                    Claimed::Refreshed(_) | Claimed::Deactivated => None,
+                    Claimed::Refreshed(_)
+                    | Claimed::Deactivated
+                    | Claimed::Seats(_)
+                    | Claimed::Freed { .. } => None,
                 };
                 app.log(peer, word, serial.as_ref(), activation);
                 let answer = signed(&issuer, &claims, hash, device);
@@ -234,8 +240,8 @@ pub(crate) async fn prepare(
         return Err(Declined::Expired(exp));
     }
     let serial = match &request.order {
-        Wanted::Activate { serial, .. } => Some(serial.clone()),
-        Wanted::Refresh { .. } | Wanted::Deactivate { .. } => None,
+        Wanted::Activate { serial, .. } | Wanted::Free { serial, .. } => Some(serial.clone()),
+        Wanted::Refresh { .. } | Wanted::Deactivate { .. } | Wanted::Seats { .. } => None,
     };
     let about = About { word: word(&request.order), serial, hash, device: device.clone() };
     let wants_keyset = request.keyset < issuer.keyset().number;
@@ -244,18 +250,28 @@ pub(crate) async fn prepare(
     let receipts = verify_receipts(issuer, request.receipts).await?;
     let order = match request.order {
         Wanted::Activate { serial, proof, machine, replace } => {
-            let known = app.lookup.unlock_key(serial.clone()).await?;
-            let key: PublicKey = known.unwrap_or(app.nobody);
-            let proved = proof.verify(&key, issuer.vendor(), &serial, machine_id, &device, nonce).is_ok();
-            if !proved || known.is_none() {
-                return Err(failed_proof(app, &serial, peer));
-            }
+            let asked = Asked { serial: &serial, machine_id, device: &device, nonce };
+            let key = proved(app, issuer, &proof, asked, peer).await?;
             // Whoever kept the request can name the activation: a typed code has no room for it.
             let fresh_id = ActivationId::of_request(&hash);
             Order::Activate(Box::new(Activate { serial, proved_by: key, machine, replace, fresh_id }))
         }
         Wanted::Refresh { activations, .. } => Order::Refresh(verify_held(issuer, activations).await?),
         Wanted::Deactivate { .. } => Order::Deactivate,
+        Wanted::Seats { activations, .. } => {
+            let mut held = verify_held(issuer, activations).await?;
+            // The certificate that was made for this very key, and no other, is the proof.
+            held.retain(|one| match &one.shown {
+                Shown::Genuine(shown) => shown.cnf.jkt == device && shown.machine == machine_id,
+                Shown::Nothing | Shown::Outdated => false,
+            });
+            Order::Seats(held)
+        }
+        Wanted::Free { serial, proof, other, .. } => {
+            let asked = Asked { serial: &serial, machine_id, device: &device, nonce };
+            let key = proved(app, issuer, &proof, asked, peer).await?;
+            Order::Free(Box::new(Free { serial, proved_by: key, other }))
+        }
     };
     // The keyset that tells of a compromised key never comes without new certificates.
     let compromised = || issuer.keyset().keys.iter().any(|key| key.status == KeyStatus::Compromised);
@@ -271,6 +287,29 @@ pub(crate) async fn prepare(
     let kid = issuer.signing_key().id().clone();
     let command = Command { device, nonce, hash, machine_id, wants_keyset, kid, receipts, reissue, order };
     Ok(Ready { command, about })
+}
+
+/// What an unlock code's proof speaks for.
+struct Asked<'a> {
+    serial: &'a Serial,
+    machine_id: MachineId,
+    device: &'a KeyId,
+    nonce: Nonce,
+}
+
+/// The key under which a proof holds. An unknown serial number takes as long as a wrong code.
+async fn proved(
+    app: &App,
+    issuer: &Issuer,
+    proof: &UnlockProof,
+    asked: Asked<'_>,
+    peer: Option<Peer>,
+) -> Result<PublicKey, Declined> {
+    let Asked { serial, machine_id, device, nonce } = asked;
+    let known = app.lookup.unlock_key(serial.clone()).await?;
+    let key = known.unwrap_or(app.nobody);
+    let holds = proof.verify(&key, issuer.vendor(), serial, machine_id, device, nonce).is_ok();
+    if holds && known.is_some() { Ok(key) } else { Err(failed_proof(app, serial, peer)) }
 }
 
 fn failed_proof(app: &App, serial: &Serial, peer: Option<Peer>) -> Declined {
@@ -362,6 +401,10 @@ fn signed(issuer: &Issuer, claims: &AnswerClaims, req: Sha256, device: KeyId) ->
                 .collect(),
         },
         Claimed::Deactivated => Outcome::Deactivated,
+        Claimed::Seats(licenses) => Outcome::Seats { licenses: licenses.clone() },
+        Claimed::Freed { machine_id, device_name } => {
+            Outcome::Freed { machine_id: *machine_id, device_name: device_name.clone() }
+        }
     };
     let answer = Answer {
         iss: issuer.vendor().clone(),

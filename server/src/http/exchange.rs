@@ -1,4 +1,4 @@
-//! `POST /v1/activate`, `/v1/refresh`, `/v1/deactivate`: a signed request in, a signed answer out.
+//! `POST /v1/activate`, `/v1/refresh`, `/v1/deactivate`, `/v1/seats`, `/v1/free`: a signed request in, a signed answer out.
 //!
 //! How a request is settled stands in `desk`.
 
@@ -52,11 +52,29 @@ pub(super) async fn deactivate(State(app): State<Arc<App>>, request: HttpRequest
     exchange(app, Route::Deactivate, request).await
 }
 
+/// Tells who holds the seats of licenses, to a machine that holds one itself.
+#[utoipa::path(post, path = "/v1/seats", tag = "machines", request_body = openapi::RequestBody,
+    responses((status = 200, body = openapi::AnswerBody), (status = "4XX", body = openapi::Problem, content_type = "application/problem+json"),
+    (status = "5XX", body = openapi::Problem, content_type = "application/problem+json")))]
+pub(super) async fn seats(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
+    exchange(app, Route::Seats, request).await
+}
+
+/// Ends what another machine holds of a license; a repeated request gets the same answer.
+#[utoipa::path(post, path = "/v1/free", tag = "machines", request_body = openapi::RequestBody,
+    responses((status = 200, body = openapi::AnswerBody), (status = "4XX", body = openapi::Problem, content_type = "application/problem+json"),
+    (status = "5XX", body = openapi::Problem, content_type = "application/problem+json")))]
+pub(super) async fn free(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
+    exchange(app, Route::Free, request).await
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Activate,
     Refresh,
     Deactivate,
+    Seats,
+    Free,
 }
 
 impl Route {
@@ -65,6 +83,8 @@ impl Route {
             Self::Activate => "/v1/activate",
             Self::Refresh => "/v1/refresh",
             Self::Deactivate => "/v1/deactivate",
+            Self::Seats => "/v1/seats",
+            Self::Free => "/v1/free",
         }
     }
 
@@ -73,6 +93,8 @@ impl Route {
             Self::Activate => "activate",
             Self::Refresh => "refresh",
             Self::Deactivate => "deactivate",
+            Self::Seats => "seats",
+            Self::Free => "free",
         }
     }
 }

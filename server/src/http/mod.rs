@@ -44,7 +44,9 @@ pub fn router(app: Arc<App>) -> Router {
         // Below the layer: these count themselves.
         .route("/activate", post(exchange::activate))
         .route("/refresh", post(exchange::refresh))
-        .route("/deactivate", post(exchange::deactivate));
+        .route("/deactivate", post(exchange::deactivate))
+        .route("/seats", post(exchange::seats))
+        .route("/free", post(exchange::free));
     Router::new()
         .nest("/v1", v1)
         .merge(portal::routes().layer(counted))

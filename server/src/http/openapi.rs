@@ -196,7 +196,7 @@ pub(super) struct SeatHolder {
 #[openapi(
     info(title = "Claviger activation server", description = "Activates, refreshes and gives up licenses with signed requests and answers; /v1/admin does what the vendor's commands do."),
     paths(
-        exchange::activate, exchange::refresh, exchange::deactivate,
+        exchange::activate, exchange::refresh, exchange::deactivate, exchange::seats, exchange::free,
         public::keyset, public::manifest, public::health,
         admin::list_products, admin::add_product, admin::list_licenses, admin::issue_licenses,
         admin::import_licenses, admin::show_license, admin::suspend_license, admin::resume_license,
@@ -318,6 +318,8 @@ mod tests {
             "/v1/activate",
             "/v1/refresh",
             "/v1/deactivate",
+            "/v1/seats",
+            "/v1/free",
             "/v1/keyset",
             "/v1/manifest",
             "/v1/health",
@@ -325,7 +327,7 @@ mod tests {
         ] {
             assert!(text["paths"][path].is_object(), "{path}");
         }
-        assert_eq!(text["paths"].as_object().unwrap().len(), 26);
+        assert_eq!(text["paths"].as_object().unwrap().len(), 28);
         let scheme = &text["components"]["securitySchemes"]["admin_key"];
         assert!(scheme["description"].as_str().unwrap().contains("`support`"));
         for (path, operations) in text["paths"].as_object().unwrap() {

@@ -45,6 +45,23 @@ pub(super) fn problem(refusal: Refusal, serial: Option<&Serial>) -> ApiProblem {
             );
             with_seats(Problem::new(ProblemCode::ReplaceAmbiguous).detail(detail), total, holders)
         }
+        Refusal::FreeUnknown { name, total, holders } => {
+            let detail = if holders.is_empty() {
+                "No other computer holds a seat of this license.".to_owned()
+            } else {
+                format!("No other computer called “{name}” holds a seat. Those that do: {}.", names(&holders))
+            };
+            with_seats(Problem::new(ProblemCode::ReplaceUnknown).detail(detail), total, holders)
+        }
+        Refusal::FreeAmbiguous { name, total, holders } => {
+            let ids: Vec<String> = holders.iter().map(|h| h.machine_id.to_string()).collect();
+            let detail = format!(
+                "{} computers are called “{name}”. Name one by its machine id: {}.",
+                holders.len(),
+                ids.join(" or ")
+            );
+            with_seats(Problem::new(ProblemCode::ReplaceAmbiguous).detail(detail), total, holders)
+        }
         Refusal::ReplaceBudgetSpent { budget, next } => {
             Problem::new(ProblemCode::ReplaceBudgetSpent).detail(format!(
                 "A license may replace {budget} lost computers a year; the next one is free on {}. Deactivate on the \

@@ -104,7 +104,7 @@ impl Answered {
     pub(crate) fn certificate(&self) -> Option<&ActivationCertificate> {
         match &self.settled.claims.outcome {
             Claimed::Activated(certificate) => Some(certificate),
-            Claimed::Refreshed(_) | Claimed::Deactivated => None,
+            Claimed::Refreshed(_) | Claimed::Deactivated | Claimed::Seats(_) | Claimed::Freed { .. } => None,
         }
     }
 
@@ -300,7 +300,8 @@ fn who_asks(incoming: &Incoming) -> Asked {
     let request = &incoming.request;
     let (device_name, serial) = match &request.order {
         Order::Activate { machine, serial, .. } => (Some(machine.device_name.clone()), Some(serial.clone())),
-        Order::Refresh { .. } => (None, None),
+        Order::Free { serial, .. } => (None, Some(serial.clone())),
+        Order::Refresh { .. } | Order::Seats { .. } => (None, None),
         // Only for people: whether the receipt is to be believed is decided elsewhere.
         Order::Deactivate { .. } => {
             let first = request.receipts.first().and_then(|text| Receipt::peek(text).ok());

@@ -275,7 +275,7 @@ fn of_refusal(refusal: &Refusal, serial: Option<&Serial>, reveal: bool) -> Words
                 Words::of(ProblemCode::SeatsTaken, ProblemCode::SeatsTaken.title(), what, next),
             )
         }
-        Refusal::ReplaceUnknown { name, holders, .. } => {
+        Refusal::ReplaceUnknown { name, holders, .. } | Refusal::FreeUnknown { name, holders, .. } => {
             let what = if holders.is_empty() {
                 "All its seats are free.".to_owned()
             } else {
@@ -292,16 +292,20 @@ fn of_refusal(refusal: &Refusal, serial: Option<&Serial>, reveal: bool) -> Words
                 Words::of(ProblemCode::ReplaceUnknown, ProblemCode::ReplaceUnknown.title(), what, next),
             )
         }
-        Refusal::ReplaceAmbiguous { name, holders, .. } => with(
-            holders,
-            reveal,
-            Words::of(
-                ProblemCode::ReplaceAmbiguous,
-                ProblemCode::ReplaceAmbiguous.title(),
-                format!("{} computers are called “{}”.", holders.len(), shown(name)),
-                &[&format!("Name one by its id: `claviger offline request {serial} --replace-machine ID`.")],
-            ),
-        ),
+        Refusal::ReplaceAmbiguous { name, holders, .. } | Refusal::FreeAmbiguous { name, holders, .. } => {
+            with(
+                holders,
+                reveal,
+                Words::of(
+                    ProblemCode::ReplaceAmbiguous,
+                    ProblemCode::ReplaceAmbiguous.title(),
+                    format!("{} computers are called “{}”.", holders.len(), shown(name)),
+                    &[&format!(
+                        "Name one by its id: `claviger offline request {serial} --replace-machine ID`."
+                    )],
+                ),
+            )
+        }
         Refusal::ReplaceBudgetSpent { budget, next } => Words::of(
             ProblemCode::ReplaceBudgetSpent,
             ProblemCode::ReplaceBudgetSpent.title(),

@@ -14,7 +14,7 @@ use super::admin::{
 };
 use super::{Store, StoreError};
 use crate::engine::model::{Activation, Ended, Event, LicenseState, Replacement};
-use crate::engine::{Activate, Command, Context, Decision, Order, Refusal, Touched, decide};
+use crate::engine::{Activate, Command, Context, Decision, MOST_EVENTS, Order, Refusal, Touched, decide};
 
 const NOW: Timestamp = Timestamp(1_795_435_200);
 
@@ -50,6 +50,7 @@ contract! {
     lists_and_filters
     unlock_keys_come_in_the_order_of_their_serials
     what_a_device_key_made_is_found_again
+    the_past_is_the_present_owner_s_and_bounded
 }
 
 fn serial(n: u32) -> Serial {
@@ -341,4 +342,61 @@ async fn what_a_device_key_made_is_found_again(store: &dyn Store) {
     assert_eq!(found, [ActivationId([1; 16]), ActivationId([9; 16])]);
     assert_eq!(store.made_by(key(1).id(), 1).await.unwrap().len(), 1);
     assert_eq!(store.made_by(key(3).id(), 10).await.unwrap(), []);
+}
+
+async fn the_past_is_the_present_owner_s_and_bounded(store: &dyn Store) {
+    with_licenses(store, 2).await;
+    let most = i64::try_from(MOST_EVENTS).unwrap();
+    let over = |n: i64, created: i64, ended: i64| {
+        let mut id = [0u8; 16];
+        id[8..].copy_from_slice(&n.to_be_bytes());
+        (ActivationId(id), Timestamp(created), Timestamp(ended))
+    };
+    // One before the transfer, many after it, one that lasts, and another license's.
+    store.change_license(serial(0), LicenseChange::Transfer(key(1)), NOW).await.unwrap();
+    let mut rows = vec![(0, over(1, NOW.0 - 10, NOW.0 - 5)), (1, over(2, NOW.0, NOW.0 + 1))];
+    rows.extend((0..most + 5).map(|n| (0, over(100 + n, NOW.0 + 1, NOW.0 + 10 + n))));
+    let mut touched = Touched::default();
+    touched.serials.extend([serial(0), serial(1)]);
+    store
+        .batch(
+            touched,
+            Box::new(move |world| {
+                for (which, (id, created, ended)) in rows {
+                    let license = world.license_of(&serial(which)).unwrap();
+                    world.add_activation(Activation {
+                        id,
+                        license,
+                        machine: machine(9),
+                        rev: 2,
+                        terms: 0,
+                        created,
+                        last_seen: ended,
+                        adopted: false,
+                        ended: Some(Ended { at: ended, reason: EndReason::GivenUp, by: None }),
+                    });
+                }
+            }),
+        )
+        .await
+        .unwrap();
+    run(store, vec![activate(1, 0)]).await;
+    let mut touched = Touched::default();
+    touched.activations.insert(ActivationId([1; 16]));
+    touched.histories.insert(ActivationId([1; 16]));
+    store
+        .batch(
+            touched,
+            Box::new(move |world| {
+                let entry = world.entry(world.license_of(&serial(0)).unwrap()).unwrap();
+                let mut ends: Vec<i64> = entry.past.iter().map(|a| a.ended.as_ref().unwrap().at.0).collect();
+                ends.sort_unstable();
+                let expected: Vec<i64> = (5..most + 5).map(|n| NOW.0 + 10 + n).collect();
+                assert_eq!(ends, expected, "the latest, and none of before the transfer");
+                assert_eq!(entry.live().count(), 1);
+                assert_eq!(entry.activations.len(), 1, "the past takes no seat");
+            }),
+        )
+        .await
+        .unwrap();
 }

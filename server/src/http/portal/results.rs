@@ -31,6 +31,16 @@ pub(super) fn answered(row: &Row, answered: &Answered, code: &Markup) -> Page {
             "The answer is ready",
             html! { "It says what became of the licenses on that computer." },
         ),
+        Claimed::Seats(_) => (
+            "The answer is ready",
+            "The answer is ready",
+            html! { "It says who holds the seats of the licenses on that computer." },
+        ),
+        Claimed::Freed { device_name, .. } => (
+            "The seat is free",
+            "The seat is free",
+            html! { (name(device_name.as_str())) " holds it no longer, and learns so when it is online next." },
+        ),
         Claimed::Deactivated => {
             let freed =
                 answered.settled.claims.receipts.iter().any(|a| a.outcome == ReceiptOutcome::Accepted);
@@ -74,7 +84,9 @@ pub(super) fn answered(row: &Row, answered: &Answered, code: &Markup) -> Page {
 fn again(answered: &Answered) -> Markup {
     let kind = match answered.settled.claims.outcome {
         Claimed::Deactivated => FileKind::Receipt,
-        Claimed::Activated(_) | Claimed::Refreshed(_) => FileKind::Request,
+        Claimed::Activated(_) | Claimed::Refreshed(_) | Claimed::Seats(_) | Claimed::Freed { .. } => {
+            FileKind::Request
+        }
     };
     html! {
         div .actions {

@@ -13,7 +13,7 @@ use super::rows::{
     license_columns, unsigned,
 };
 use crate::engine::model::{Activation, Device, Event, LicenseId, Replacement, end_word};
-use crate::engine::{Answered, Touched, World};
+use crate::engine::{Answered, MOST_EVENTS, Touched, World};
 use crate::storage::StoreError;
 
 /// Everything that a batch reads, but for replacements, in one way to SQLite's thread and back. The last column says
@@ -40,6 +40,35 @@ const LOAD: &str = concat!(
      FROM json_each(?) j CROSS JOIN requests r \
      ON r.jkt = unhex(substr(j.value, 1, 64)) AND r.nonce = unhex(substr(j.value, 65))"
 );
+
+/// The latest ended activations of the licenses of some activations, since the license came to its present owner: what
+/// became of seats before is not the new owner's to know.
+const LOAD_PAST: &str = concat!(
+    "SELECT * FROM (SELECT ",
+    activation_columns!(),
+    ", row_number() OVER (PARTITION BY a.license ORDER BY a.ended DESC, a.created DESC, a.id) AS place FROM (\
+       SELECT DISTINCT t.license FROM json_each(?1) j CROSS JOIN activations t ON t.id = unhex(j.value)) l \
+     CROSS JOIN activations a ON a.license = l.license AND a.ended IS NOT NULL AND a.created > coalesce(\
+       (SELECT max(e.at) FROM events e WHERE e.license = l.license AND e.what = 'transferred'), -1)) \
+     WHERE place <= ?2"
+);
+
+async fn load_past(
+    connection: &mut SqliteConnection,
+    touched: &Touched,
+    world: &mut World,
+) -> Result<(), StoreError> {
+    let most = i64::try_from(MOST_EVENTS).unwrap_or(i64::MAX);
+    let found = sqlx::query(LOAD_PAST)
+        .bind(json_bytes(touched.histories.iter().map(|id| id.0)))
+        .bind(most)
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &found {
+        world.put_past(activation(row, 0)?);
+    }
+    Ok(())
+}
 
 /// Fills `world` with what is touched.
 pub(super) async fn load(
@@ -82,6 +111,9 @@ pub(super) async fn load(
             }),
             _ => put_answer(row, world)?,
         }
+    }
+    if !touched.histories.is_empty() {
+        load_past(connection, touched, world).await?;
     }
     match touched.replacements_since {
         Some(since) if !licenses.is_empty() => load_replacements(connection, &licenses, since, world).await,
