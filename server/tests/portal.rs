@@ -353,7 +353,7 @@ async fn every_refusal_has_its_own_sentence_and_changes_nothing() {
     assert_eq!(server.seats_used(&license.0).await, 0);
     let nothing = server.form(&[("file", Some(""), b""), ("text", None, b" ")], &[]).await;
     assert_eq!(nothing.status, 422);
-    assert!(words(&nothing).contains("Nothing was given in"));
+    assert!(words(&nothing).contains("Nothing was handed in"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

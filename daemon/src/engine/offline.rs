@@ -422,9 +422,10 @@ fn code_error(error: &CodeError) -> CallError {
         CodeError::OtherRequest => {
             "Ask the vendor for a code for the latest request of this computer, or for a response file."
         }
-        CodeError::Check { .. } | CodeError::Symbol { .. } | CodeError::GroupLength { .. } => {
-            "Have that group read out again; nothing was changed."
-        }
+        CodeError::Check { .. }
+        | CodeError::Exchanged { .. }
+        | CodeError::Symbol { .. }
+        | CodeError::GroupLength { .. } => "Have that group read out again; nothing was changed.",
         _ => "A code has 32 groups of five characters; nothing was changed.",
     };
     bad(error.code(), format!("{first}{}.", letters.as_str()), Some(advice))

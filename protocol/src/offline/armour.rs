@@ -75,6 +75,8 @@ pub struct Block {
     pub from: Option<String>,
     /// The document: the compact form of a JWS, not verified; for a refusal base64url of JSON.
     pub text: String,
+    /// The computer's name, as a sentence before the block says it: for people alone, nobody has signed it.
+    pub computer: Option<String>,
 }
 
 /// A block that did not arrive whole.
@@ -113,6 +115,8 @@ pub enum Damage {
     PartMissing { part: usize, parts: usize },
     #[error("it cannot be unpacked: scan the code again")]
     Packed,
+    #[error("{0}")]
+    Archive(OfflineError),
 }
 
 impl Damage {
@@ -130,6 +134,7 @@ impl Damage {
             Self::Kind(_) => "block_kind",
             Self::PartMissing { .. } => "part_missing",
             Self::Packed => "part_damaged",
+            Self::Archive(error) => error.code(),
         }
     }
 }
@@ -200,7 +205,7 @@ fn head(kind: FileKind, lines: &[(&str, &str)]) -> String {
     for (name, text) in lines {
         // A line of another's making must not look like a marker, nor reorder what a person reads.
         let text: String = text.chars().filter(|c| !crate::ids::is_unprintable(*c)).take(400).collect();
-        let text = text.replace("-----", "- - -");
+        let text = text.replace(HYPHENS, "- - -");
         let _ = if name.is_empty() { writeln!(out, "{text}") } else { writeln!(out, "{name}: {text}") };
     }
     out.push('\n');
@@ -235,20 +240,31 @@ fn unquoted(line: &str) -> &str {
     })
 }
 
+/// What every marker has.
+const NAME: &str = "CLAVIGER";
+/// What stands on both sides of it.
+const HYPHENS: &str = "-----";
+
 enum Marker<'a> {
     Begin(&'a str, u32),
     End(&'a str),
 }
 
+/// A part of a line.
+enum Piece<'a> {
+    Marker(Marker<'a>),
+    Text(&'a str),
+}
+
 /// A marker line, whatever became of its hyphens: `-----BEGIN CLAVIGER REQUEST V1-----`.
 fn marker(line: &str) -> Option<Marker<'_>> {
-    if line.len() > 200 || !line.contains("CLAVIGER") {
+    if line.len() > 200 || !line.contains(NAME) {
         return None;
     }
     let words = line.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let mut words = words.split_ascii_whitespace();
     let (verb, name, kind) = (words.next()?, words.next()?, words.next()?);
-    if name != "CLAVIGER" {
+    if name != NAME {
         return None;
     }
     let version = words.next().and_then(|v| v.strip_prefix('V')).and_then(|v| v.parse().ok()).unwrap_or(0);
@@ -257,6 +273,40 @@ fn marker(line: &str) -> Option<Marker<'_>> {
         ("END", None) => Some(Marker::End(kind)),
         _ => None,
     }
+}
+
+/// Cuts a line at the markers in it: a program that joined lines left them in the middle of one.
+fn pieces(line: &str) -> Vec<Piece<'_>> {
+    if let Some(marker) = marker(line) {
+        return vec![Piece::Marker(marker)];
+    }
+    let mut found = Vec::new();
+    let (mut rest, mut from) = (line, 0);
+    while let Some(at) = rest.get(from..).and_then(|r| r.find(NAME)).map(|at| at + from) {
+        match inner_marker(rest, at) {
+            Some((begin, marker, end)) => {
+                found.push(Piece::Text(&rest[..begin]));
+                found.push(Piece::Marker(marker));
+                (rest, from) = (&rest[end..], 0);
+            }
+            None => from = at + NAME.len(),
+        }
+    }
+    found.push(Piece::Text(rest));
+    found
+}
+
+/// The marker around the name at `at`, with all its hyphens on both sides: where it begins and ends. Sentences have none
+/// with so many ([`head`] sees to it).
+fn inner_marker(line: &str, at: usize) -> Option<(usize, Marker<'_>, usize)> {
+    let before = line[..at].trim_end();
+    let verb = ["BEGIN", "END"].into_iter().find(|verb| before.ends_with(verb))?;
+    let front = &before[..before.len() - verb.len()];
+    let words = &line[at + NAME.len()..];
+    let end = words.find(HYPHENS)?;
+    let (begin, end) = (front.strip_suffix(HYPHENS)?.trim_end_matches('-').len(), at + NAME.len() + end);
+    let marker = marker(&line[front.len()..end]).filter(|m| !matches!(m, Marker::Begin(_, 0)))?;
+    Some((begin, marker, end + HYPHENS.len()))
 }
 
 /// A block that is being read.
@@ -280,10 +330,18 @@ impl Open {
 
     fn line(&mut self, line: &str) {
         let Ok(kind) = self.kind else { return };
-        if let Some(sum) = line.strip_prefix("Checksum:") {
-            self.checksum = Some(sum.trim().to_ascii_uppercase());
-            return;
-        }
+        let line = match (line.split_once("Checksum:"), &mut self.checksum) {
+            (Some((line, sum)), checksum) => {
+                *checksum = Some(sum.trim().to_ascii_uppercase());
+                line
+            }
+            // The line was broken behind the word.
+            (None, Some(sum)) if sum.is_empty() => {
+                *sum = line.trim().to_ascii_uppercase();
+                return;
+            }
+            (None, _) => line,
+        };
         for c in line.chars() {
             match c {
                 'A'..='Z' | 'a'..='z' | '0'..='9' | '-' | '_' | '.' => {
@@ -293,7 +351,8 @@ impl Open {
                     }
                     self.text.push(c);
                 }
-                c if c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}') => {}
+                c if c.is_whitespace()
+                    || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200d}' | '\u{ad}' | '\u{2060}') => {}
                 // What broken quoting leaves behind is named; it would spoil the checksum anyway.
                 other => {
                     self.damage.get_or_insert(Damage::Character(other));
@@ -321,8 +380,9 @@ impl Open {
 /// Adds every block of `text` to `contents`.
 pub(super) fn find(text: &str, from: Option<&str>, contents: &mut Contents) -> Result<(), OfflineError> {
     let mut open: Option<Open> = None;
+    let mut computer: Option<String> = None;
     let mut collections = 0usize;
-    let close = |open: Option<Open>, whole: bool, contents: &mut Contents| {
+    let close = |open: Option<Open>, whole: bool, computer: &mut Option<String>, contents: &mut Contents| {
         let Some(open) = open else { return Ok(()) };
         let number = contents.blocks.len() + contents.damaged.len() + 1;
         if number > MAX_BLOCKS {
@@ -330,33 +390,45 @@ pub(super) fn find(text: &str, from: Option<&str>, contents: &mut Contents) -> R
         }
         let from = from.map(str::to_owned);
         match if whole || open.kind.is_err() { open.end() } else { Err(Damage::CutOff) } {
-            Ok((kind, text)) => contents.blocks.push(Block { kind, number, from, text }),
+            Ok((kind, text)) => {
+                contents.blocks.push(Block { kind, number, from, text, computer: computer.take() });
+            }
             Err(damage) => contents.damaged.push(DamagedBlock { number, from, damage }),
         }
         Ok(())
     };
     debug_assert!(text.len() <= MAX_FILE_LEN * 3);
+    let text = super::mail::unwrapped(text);
     for line in text.split(['\n', '\r', '\u{2028}']) {
-        let line = unquoted(line);
-        match marker(line) {
-            Some(Marker::Begin("BATCH" | "BUNDLE", VERSION)) => collections += 1,
-            Some(Marker::End("BATCH" | "BUNDLE")) => collections = collections.saturating_sub(1),
-            Some(Marker::Begin(word, version)) => {
-                close(open.take(), false, contents)?;
-                open = Some(Open::begin(word, version));
-            }
-            Some(Marker::End(word)) => {
-                let whole = open.as_ref().is_some_and(|o| o.kind.as_ref().map_or(true, |k| k.word() == word));
-                close(open.take(), whole, contents)?;
-            }
-            None => {
-                if let Some(open) = &mut open {
-                    open.line(line);
+        let line = super::mail::unescaped(line);
+        for piece in pieces(unquoted(&line)) {
+            match piece {
+                Piece::Marker(Marker::Begin("BATCH" | "BUNDLE", VERSION)) => collections += 1,
+                Piece::Marker(Marker::End("BATCH" | "BUNDLE")) => {
+                    collections = collections.saturating_sub(1);
                 }
+                Piece::Marker(Marker::Begin(word, version)) => {
+                    close(open.take(), false, &mut computer, contents)?;
+                    open = Some(Open::begin(word, version));
+                }
+                Piece::Marker(Marker::End(word)) => {
+                    let whole =
+                        open.as_ref().is_some_and(|o| o.kind.as_ref().map_or(true, |k| k.word() == word));
+                    close(open.take(), whole, &mut computer, contents)?;
+                }
+                Piece::Text(text) => match &mut open {
+                    Some(open) => open.line(text),
+                    None => computer = text.strip_prefix("Computer: ").map(named).or(computer),
+                },
             }
         }
     }
-    close(open, false, contents)?;
+    close(open, false, &mut computer, contents)?;
     contents.cut_off |= collections > 0;
     Ok(())
+}
+
+/// A name out of a sentence, without what nobody sees.
+fn named(text: &str) -> String {
+    text.chars().filter(|c| !crate::ids::is_unprintable(*c)).take(64).collect()
 }

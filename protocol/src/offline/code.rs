@@ -49,16 +49,18 @@ const EPOCH: i64 = 946_684_800;
 pub enum CodeError {
     #[error("the code is empty")]
     Empty,
-    #[error("the code has {found} groups where {GROUPS} are needed: compare it from the first group on")]
-    GroupCount { found: usize },
+    #[error("the code has {found} groups where {GROUPS} are needed: {}", where_to_look(*found, *first))]
+    GroupCount { found: usize, first: Option<usize> },
     #[error("the code has {found} characters where {} are needed: type it with a space between the groups, to learn which one is short", GROUPS * GROUP_LEN)]
     Length { found: usize },
     #[error("group {group} has {found} characters where {GROUP_LEN} are needed")]
     GroupLength { group: usize, found: usize },
     #[error("group {group} cannot contain “{symbol}”")]
     Symbol { group: usize, symbol: char },
-    #[error("{} mistyped: compare it with what you were given", groups_are(groups))]
+    #[error("{} with what you were given", mistyped(groups))]
     Check { groups: Vec<usize> },
+    #[error("groups {first} and {second} are exchanged: type them in their order")]
+    Exchanged { first: usize, second: usize },
     #[error("the code was made by a later version of Claviger: update this program")]
     Version,
     #[error(
@@ -81,6 +83,7 @@ impl CodeError {
             Self::GroupLength { .. } => "code_group_length",
             Self::Symbol { .. } => "code_symbol",
             Self::Check { .. } => "code_mistyped",
+            Self::Exchanged { .. } => "code_exchanged",
             Self::Version => "code_version",
             Self::OtherRequest => "code_other_request",
             Self::Unsuitable(_) => "code_unsuitable",
@@ -89,14 +92,25 @@ impl CodeError {
     }
 }
 
-fn groups_are(groups: &[usize]) -> String {
+fn mistyped(groups: &[usize]) -> String {
     match groups {
-        [one] => format!("group {one} is"),
+        [one] => format!("group {one} is mistyped: compare it"),
         [first @ .., last] => {
             let first: Vec<String> = first.iter().map(usize::to_string).collect();
-            format!("groups {} and {last} are", first.join(", "))
+            format!("groups {} and {last} are mistyped: compare them", first.join(", "))
         }
-        [] => "no group is".to_owned(),
+        [] => "no group is mistyped: compare all".to_owned(),
+    }
+}
+
+/// `first` is the first group that is not where it belongs.
+fn where_to_look(found: usize, first: Option<usize>) -> String {
+    match first {
+        Some(1) => "compare it from the first group on".to_owned(),
+        // Its check symbol may fit a wrong place by chance: one in 32.
+        Some(first) => format!("look at group {first} and the one before it"),
+        None if found < GROUPS => "the last ones are missing".to_owned(),
+        None => "the last ones are too many".to_owned(),
     }
 }
 
@@ -241,7 +255,10 @@ impl TypedCode {
             }
         }
         if groups.len() != GROUPS {
-            return Err(CodeError::GroupCount { found: groups.len() });
+            let typed: Vec<String> = groups.iter().map(|g| g.iter().collect()).collect();
+            let first =
+                typed.iter().take(GROUPS).enumerate().position(|(i, g)| check_group(i + 1, g).is_err());
+            return Err(CodeError::GroupCount { found: groups.len(), first: first.map(|at| at + 1) });
         }
         let (mut symbols, mut wrong) = (Vec::with_capacity(GROUPS * 4), Vec::new());
         for (index, group) in groups.iter().enumerate() {
@@ -254,8 +271,15 @@ impl TypedCode {
             }
             symbols.extend_from_slice(&read[..4]);
         }
-        if !wrong.is_empty() {
-            return Err(CodeError::Check { groups: wrong });
+        let fits = |place: usize, typed: usize| {
+            check_group(place, &groups[typed - 1].iter().collect::<String>()).is_ok()
+        };
+        match wrong.as_slice() {
+            [] => {}
+            [first, second] if fits(*first, *second) && fits(*second, *first) => {
+                return Err(CodeError::Exchanged { first: *first, second: *second });
+            }
+            _ => return Err(CodeError::Check { groups: wrong }),
         }
         let mut bytes = [0u8; 80];
         for (bit, byte) in (0..640).map(|bit| (bit, bit / 8)) {

@@ -17,6 +17,7 @@
 
 pub mod armour;
 pub mod code;
+mod mail;
 pub mod packed;
 pub mod peek;
 mod text;
@@ -113,6 +114,8 @@ pub enum OfflineError {
     ZipDamaged(&'static str),
     #[error("the zip archive is packed in a way that is not known here: unpack it first")]
     ZipMethod,
+    #[error("the zip archive is inside too many others: unpack it first")]
+    ZipNested,
 }
 
 impl OfflineError {
@@ -127,6 +130,7 @@ impl OfflineError {
             Self::ZipEncrypted => "zip_encrypted",
             Self::ZipDamaged(_) => "zip_damaged",
             Self::ZipMethod => "zip_method",
+            Self::ZipNested => "zip_nested",
         }
     }
 }
@@ -147,10 +151,17 @@ impl Contents {
     pub fn of(&self, kind: BlockKind) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(move |block| block.kind == kind)
     }
+
+    /// Notes a file that could not be looked into.
+    fn unopened(&mut self, from: Option<&str>, error: OfflineError) {
+        let number = self.blocks.len() + self.damaged.len() + 1;
+        let (from, damage) = (from.map(str::to_owned), Damage::Archive(error));
+        self.damaged.push(DamagedBlock { number, from, damage });
+    }
 }
 
 /// Finds every block in `file`: the bytes of a file of any name, of a zip archive of such files, or of a text that was
-/// pasted. Reads UTF-8, with or without a mark, and UTF-16 with one.
+/// pasted, or of a saved message. Reads UTF-8 and UTF-16, with or without a mark.
 ///
 /// The scanned parts of a response's QR codes and a portal address with a request behind it count as blocks too.
 ///
@@ -162,22 +173,105 @@ pub fn read(file: &[u8]) -> Result<Contents, OfflineError> {
         return Err(OfflineError::TooLarge);
     }
     let mut contents = Contents::default();
-    if zip::is_zip(file) {
-        for (name, bytes) in zip::members(file)? {
-            // A picture or a signature beside our files is no reason to refuse them.
-            if let Ok(text) = text::decode(&bytes) {
-                armour::find(&text, Some(&name), &mut contents)?;
+    let mut left = MAX_FILE_LEN;
+    find(file, None, Inside::default(), &mut left, &mut contents)?;
+    if contents.blocks.is_empty() && !contents.cut_off {
+        let unopened = |d: &DamagedBlock| matches!(d.damage, Damage::Archive(_));
+        match contents.damaged.as_slice() {
+            [] => return Err(OfflineError::Nothing),
+            // Nothing is known of what is in an archive that cannot be opened: that is all there is to say.
+            [DamagedBlock { damage: Damage::Archive(error), .. }, rest @ ..] if rest.iter().all(unopened) => {
+                return Err(error.clone());
             }
+            _ => {}
         }
-    } else {
-        let text = text::decode(file)?;
-        armour::find(&text, None, &mut contents)?;
-        if contents.blocks.is_empty() && contents.damaged.is_empty() {
-            packed::find(&text, &mut contents);
-        }
-    }
-    if contents.blocks.is_empty() && contents.damaged.is_empty() && !contents.cut_off {
-        return Err(OfflineError::Nothing);
     }
     Ok(contents)
+}
+
+/// Most archives around a file.
+const DEEPEST: usize = 3;
+
+/// What a file came in.
+#[derive(Clone, Copy, Default)]
+struct Inside {
+    /// Archives around it.
+    archives: usize,
+    /// Whether it was attached to a message.
+    message: bool,
+}
+
+/// Finds blocks in a file, in the files of an archive and in what is attached to a message. `left` are the bytes that
+/// archives may still unpack.
+fn find(
+    file: &[u8],
+    from: Option<&str>,
+    inside: Inside,
+    left: &mut usize,
+    contents: &mut Contents,
+) -> Result<(), OfflineError> {
+    if zip::is_zip(file) {
+        return find_in_archive(file, from, inside, left, contents);
+    }
+    let text = match text::decode(file) {
+        Ok(text) => text,
+        // A picture or a signature beside our files is no reason to refuse them.
+        Err(_) if from.is_some() || inside.message => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let before = contents.blocks.len();
+    armour::find(&text, from, contents)?;
+    if inside.message {
+        return Ok(());
+    }
+    let attached = mail::attachments(&text);
+    if !attached.is_empty() {
+        let inside = Inside { message: true, ..inside };
+        for (name, bytes) in attached {
+            find(&bytes, name.as_deref().or(from), inside, left, contents)?;
+        }
+        // A message often says the same twice, as text and as HTML, in itself and attached.
+        let mut seen = std::collections::HashSet::new();
+        let mut at = 0;
+        contents.blocks.retain(|block| {
+            at += 1;
+            at <= before || seen.insert(block.text.clone())
+        });
+    }
+    if from.is_none() && contents.blocks.is_empty() && contents.damaged.is_empty() {
+        packed::find(&text, contents);
+    }
+    Ok(())
+}
+
+fn find_in_archive(
+    archive: &[u8],
+    from: Option<&str>,
+    inside: Inside,
+    left: &mut usize,
+    contents: &mut Contents,
+) -> Result<(), OfflineError> {
+    let within = Inside { archives: inside.archives + 1, ..inside };
+    let (entries, whole) = zip::members(archive)?;
+    for entry in entries {
+        let name = from.map_or_else(|| entry.name().to_owned(), |outer| format!("{outer}/{}", entry.name()));
+        let found = entry.unpack(archive, *left).and_then(|bytes| {
+            *left -= bytes.len();
+            // An archive in an archive is how folders are mailed twice; deeper ones are made to harm.
+            if zip::is_zip(&bytes) && within.archives == DEEPEST {
+                return Err(OfflineError::ZipNested);
+            }
+            find(&bytes, Some(&name), within, left, contents)
+        });
+        match found {
+            Ok(()) => {}
+            Err(OfflineError::TooMany) => return Err(OfflineError::TooMany),
+            // What is wrong with one file does not stop the others.
+            Err(error) => contents.unopened(Some(&name), error),
+        }
+    }
+    if !whole {
+        contents.unopened(from, OfflineError::ZipDamaged("its table of files is not readable"));
+    }
+    Ok(())
 }

@@ -165,7 +165,7 @@ pub(super) fn find(text: &str, contents: &mut Contents) {
 fn add(contents: &mut Contents, kind: BlockKind, found: Result<String, Damage>) {
     let number = contents.blocks.len() + contents.damaged.len() + 1;
     match found {
-        Ok(text) => contents.blocks.push(Block { kind, number, from: None, text }),
+        Ok(text) => contents.blocks.push(Block { kind, number, from: None, text, computer: None }),
         Err(damage) => contents.damaged.push(DamagedBlock { number, from: None, damage }),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::OfflineError;
 
-/// UTF-8 with or without a byte order mark, or UTF-16 with one (PowerShell's `>` writes it). Other bytes, as of an old
+/// UTF-8 with or without a byte order mark, or UTF-16, whose mark (PowerShell's `>` writes it) may be lost. Other bytes, as of an old
 /// 8-bit code page, become a mark that no block contains: sentences around a block may be in any encoding.
 ///
 /// # Errors
@@ -18,6 +18,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, OfflineError> {
         [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)),
         [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)),
         [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
+        // A file of ours begins with letters of ASCII.
+        [1..=127, 0, 1..=127, 0, ..] => Cow::Owned(utf16(bytes, u16::from_le_bytes)),
+        [0, 1..=127, 0, 1..=127, ..] => Cow::Owned(utf16(bytes, u16::from_be_bytes)),
         plain => String::from_utf8_lossy(plain),
     };
     if text.contains('\0') { Err(OfflineError::NotText) } else { Ok(text) }

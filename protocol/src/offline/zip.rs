@@ -5,16 +5,15 @@
 
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
-use super::{MAX_BLOCKS, MAX_FILE_LEN, OfflineError};
+use super::{MAX_BLOCKS, OfflineError};
 
 /// Whether the bytes are an archive: a local header first, or an empty archive's end.
 pub(super) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
 }
 
-/// The archive's files: name for messages, and content. Folders are left out; all together have at most
-/// [`MAX_FILE_LEN`] bytes unpacked.
-pub(super) fn members(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, OfflineError> {
+/// The archive's files, without folders, and whether its table could be read to its end.
+pub(super) fn members(archive: &[u8]) -> Result<(Vec<Entry>, bool), OfflineError> {
     let damaged = OfflineError::ZipDamaged;
     let end = end_of_directory(archive).ok_or(damaged("its end is missing, so it was cut off"))?;
     let count = usize::from(u16_at(archive, end + 10).ok_or(damaged("its end is cut off"))?);
@@ -22,23 +21,22 @@ pub(super) fn members(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, OfflineE
     if count > MAX_BLOCKS {
         return Err(OfflineError::TooMany);
     }
-    let mut left = MAX_FILE_LEN;
     let mut found = Vec::new();
+    // Files that overlap would be unpacked again and again.
+    let mut room = archive.len();
     for _ in 0..count {
-        let entry = Entry::read(archive, at).ok_or(damaged("its table of files is not readable"))?;
+        let Some(entry) = Entry::read(archive, at) else { return Ok((found, false)) };
+        room = room.checked_sub(entry.packed).ok_or(damaged("its files are longer than itself"))?;
         at = entry.next;
-        if entry.name.ends_with('/') {
-            continue;
+        if !entry.name.ends_with('/') {
+            found.push(entry);
         }
-        let bytes = entry.unpack(archive, left)?;
-        left -= bytes.len();
-        found.push((entry.name, bytes));
     }
-    Ok(found)
+    Ok((found, true))
 }
 
 /// One row of the central directory.
-struct Entry {
+pub(super) struct Entry {
     name: String,
     flags: u16,
     method: u16,
@@ -50,6 +48,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// The name that the archive gives it, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn read(archive: &[u8], at: usize) -> Option<Self> {
         if archive.get(at..at.checked_add(4)?)? != b"PK\x01\x02" {
             return None;
@@ -75,7 +78,8 @@ impl Entry {
         })
     }
 
-    fn unpack(&self, archive: &[u8], left: usize) -> Result<Vec<u8>, OfflineError> {
+    /// The file's content, which may have `left` bytes.
+    pub(super) fn unpack(&self, archive: &[u8], left: usize) -> Result<Vec<u8>, OfflineError> {
         let damaged = OfflineError::ZipDamaged;
         if self.flags & 0x2041 != 0 {
             return Err(OfflineError::ZipEncrypted);
@@ -93,7 +97,8 @@ impl Entry {
         let packed =
             archive.get(start..start.saturating_add(self.packed)).ok_or(damaged("a file is cut off"))?;
         let bytes = match self.method {
-            0 => packed.to_vec(),
+            0 if self.packed == self.unpacked => packed.to_vec(),
+            0 => return Err(damaged("a file's length does not match")),
             8 => decompress_to_vec_with_limit(packed, self.unpacked)
                 .map_err(|_| damaged("a file cannot be unpacked"))?,
             _ => return Err(OfflineError::ZipMethod),

@@ -1,4 +1,4 @@
-//! One row for each block of what was given in: who asks, and what became of it.
+//! One row for each block of what was handed in: who asks, and what became of it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::keys::Issuer;
 /// to others.
 const TOGETHER: usize = 512;
 
-/// What somebody gave in: a file or a text, and what was found in it.
+/// What somebody handed in: a file or a text, and what was found in it.
 #[derive(Debug)]
 pub(crate) struct Given {
     /// The file's name, as its sender calls it.
@@ -31,7 +31,7 @@ pub(crate) struct Given {
     pub(crate) contents: Result<Contents, OfflineError>,
 }
 
-/// What became of all that was given in.
+/// What became of all that was handed in.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     /// One for each block, in their order.
@@ -40,7 +40,7 @@ pub(crate) struct Settlement {
     pub(crate) cut_off: bool,
 }
 
-/// One block of what was given in.
+/// One block of what was handed in.
 #[derive(Debug)]
 pub(crate) struct Row {
     /// Where it stood: the file's name, the name within an archive.
@@ -154,8 +154,8 @@ fn refusal(row: &Row) -> Option<Refusal> {
     Some(Refusal { req: asked.hash, machine_id: asked.machine_id, code, detail: Some(detail) })
 }
 
-/// Settles all that was given in, and tells after each. Requests are decided in the order in which they stand, so that the
-/// first ones get the seats; signatures are checked and made on all processors. A request that was given in twice is
+/// Settles all that was handed in, and tells after each. Requests are decided in the order in which they stand, so that the
+/// first ones get the seats; signatures are checked and made on all processors. A request that was handed in twice is
 /// answered once.
 pub(crate) async fn settle_all(
     app: &Arc<App>,
@@ -241,7 +241,7 @@ struct Verified {
 }
 
 async fn verify(app: Arc<App>, issuer: Arc<Issuer>, block: Block, at: usize, peer: Option<Peer>) -> Verified {
-    let Block { kind, number, text, from } = block;
+    let Block { kind, number, text, from, computer: _ } = block;
     let mut asked = None;
     let ready = match kind {
         BlockKind::Response | BlockKind::Refusal => Err(Trouble::AnAnswer),

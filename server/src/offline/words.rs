@@ -58,7 +58,7 @@ impl Words {
 
 const NEW_REQUEST: &str = "On the computer, make a new request: `claviger offline request SERIAL`.";
 const AS_ATTACHMENT: &str =
-    "Send the file again as an attachment, or copy it on a USB stick, and give it in unchanged.";
+    "Send the file again as an attachment, or copy it on a USB stick, and hand it in unchanged.";
 const SUPPORT: &str = "Ask the vendor’s support.";
 
 /// For a file or a text in which nothing was found.
@@ -69,7 +69,7 @@ fn of_unreadable(error: &OfflineError) -> Words {
             ("It is larger than such a file can be.", &["Check that it is the file that the computer wrote."])
         }
         OfflineError::TooMany => {
-            ("It has too many parts.", &["Divide the batch, and give its parts in one after the other."])
+            ("It has too many parts.", &["Divide the batch, and hand its parts in one after the other."])
         }
         OfflineError::NotText => (
             "It is not a text.",
@@ -83,13 +83,16 @@ fn of_unreadable(error: &OfflineError) -> Words {
             ],
         ),
         OfflineError::ZipEncrypted => {
-            ("It is a zip archive with a password.", &["Unpack it first, and give in what was in it."])
+            ("It is a zip archive with a password.", &["Unpack it first, and hand in what was in it."])
         }
         OfflineError::ZipDamaged(_) => ("It is a zip archive that did not arrive whole.", &[AS_ATTACHMENT]),
         OfflineError::ZipMethod => (
             "It is a zip archive that is packed in a way this server does not know.",
-            &["Unpack it first, and give in what was in it."],
+            &["Unpack it first, and hand in what was in it."],
         ),
+        OfflineError::ZipNested => {
+            ("It is a zip archive inside too many others.", &["Unpack it first, and hand in what was in it."])
+        }
         _ => ("It cannot be read.", &[AS_ATTACHMENT]),
     };
     let code = if matches!(error, OfflineError::TooLarge) {
@@ -139,11 +142,12 @@ fn of_damage(damage: &Damage) -> Words {
             "This server does not know its form yet.",
             &["Tell the vendor that its server needs an update; the request stays good meanwhile."],
         ),
+        Damage::Archive(error) => of_unreadable(error),
         Damage::PartMissing { part, parts } => Words::of(
             code,
             title,
             format!("Part {part} of {parts} is missing."),
-            &["Scan all codes, and give them in together."],
+            &["Scan all codes, and hand them in together."],
         ),
         _ => Words::of(code, title, format!("What is wrong: {damage}."), &[AS_ATTACHMENT]),
     }
@@ -189,7 +193,7 @@ pub(crate) fn of_declined(declined: &Declined, reveal: bool) -> Words {
                     ProblemCode::Unavailable,
                     "The server cannot answer at the moment.",
                     what,
-                    &["Give the same file in again in a minute: it is not used up."],
+                    &["Hand the same file in again in a minute: it is not used up."],
                 )
             }
         }
@@ -197,7 +201,7 @@ pub(crate) fn of_declined(declined: &Declined, reveal: bool) -> Words {
             ProblemCode::Internal,
             "Something went wrong on the server.",
             "Nothing was changed; its log says why.",
-            &["Give the same file in again later, or ask the vendor’s support."],
+            &["Hand the same file in again later, or ask the vendor’s support."],
         ),
     }
 }
@@ -208,7 +212,7 @@ fn of_document(error: &DocumentError) -> Words {
             ProblemCode::WrongVendor,
             "The request is meant for another vendor.",
             format!("It is for {found}."),
-            &["Give it in on that vendor’s site."],
+            &["Hand it in on that vendor’s site."],
         ),
         DocumentError::Signature => Words::of(
             ProblemCode::BadDocument,
@@ -230,7 +234,7 @@ fn of_refusal(refusal: &Refusal, serial: Option<&Serial>, reveal: bool) -> Words
     let replace = format!(
         "Or take a seat over from a lost computer: `claviger offline request {serial} --replace-machine NAME`."
     );
-    let deactivate = "On one of the computers that use it: `claviger deactivate PRODUCT`, or without a network `claviger offline deactivate PRODUCT` and its receipt given in here.";
+    let deactivate = "On one of the computers that use it: `claviger deactivate PRODUCT`, or without a network `claviger offline deactivate PRODUCT` and its receipt handed in here.";
     match refusal {
         Refusal::ProofRefused => of_declined(&Declined::Proof, reveal),
         Refusal::NonceReused => Words::of(
@@ -260,7 +264,7 @@ fn of_refusal(refusal: &Refusal, serial: Option<&Serial>, reveal: bool) -> Words
             ProblemCode::LicenseExpired,
             ProblemCode::LicenseExpired.title(),
             format!("It ended on {}.", at.date()),
-            &["Renew it, then give the same request in again."],
+            &["Renew it, then hand the same request in again."],
         ),
         Refusal::SeatsTaken { total, holders } => {
             let what = match total {

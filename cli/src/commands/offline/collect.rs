@@ -2,12 +2,13 @@
 //! is kept. It needs no daemon.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use claviger_protocol::clock::{Clock, SystemClock};
 use claviger_protocol::offline::armour::write_collection;
-use claviger_protocol::offline::{BlockKind, FileKind, RequestFrom};
+use claviger_protocol::offline::{BlockKind, FileKind, MAX_FILE_LEN, RequestFrom};
 use serde_json::{Value, json};
 
 use super::files;
@@ -21,7 +22,7 @@ use crate::vendors::entries;
 const EXAMPLES: &str = "\
 Examples:
   claviger offline collect *.clvreq -o lab.clvbatch
-  claviger offline collect /srv/requests -o lab.clvbatch      every request in a folder
+  claviger offline collect /srv/requests -o lab.clvbatch      every request in a folder, whatever its file is called
   claviger offline collect more.zip lab.clvbatch -o all.clvbatch
 
 Take the batch to the vendor's page in one upload. What comes back is one bundle for all computers.";
@@ -50,6 +51,14 @@ struct Collected {
     duplicates: Vec<String>,
     damaged: Vec<(String, String, String)>,
     expired: Vec<String>,
+    passed_over: Vec<String>,
+}
+
+/// A file to look into.
+struct Given {
+    path: PathBuf,
+    /// It was named, or is called like one of ours: whatever is wrong with it is said.
+    meant: bool,
 }
 
 /// Carries `claviger offline collect` out.
@@ -72,6 +81,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
     }
     for file in &found.duplicates {
         out.remark(format!("Left out {}: the same request is in another file.", clean(file)));
+    }
+    if !found.passed_over.is_empty() {
+        let others = text::count(found.passed_over.len(), "other file", "other files");
+        out.remark(format!("Passed over {others} without anything of Claviger."));
     }
     for file in &found.expired {
         out.remark(format!("{}: the vendor will refuse it, because it is older than 30 days.", clean(file)));
@@ -118,31 +131,39 @@ fn lists(found: &Collected) -> Value {
         "damaged": damaged.collect::<Vec<_>>(),
         "duplicates": found.duplicates,
         "expired": found.expired,
+        "passed_over": found.passed_over,
     })
 }
 
-/// Folders stand for the files in them that look like ours.
-fn given(arguments: &[PathBuf]) -> Vec<PathBuf> {
-    let ours = |path: &PathBuf| {
+/// Folders stand for the files in them. Mail programs rename files, so those of any name are looked into.
+fn given(arguments: &[PathBuf]) -> Vec<Given> {
+    let ours = |path: &Path| {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
         FileKind::ALL.iter().any(|kind| kind.extension() == ending)
     };
     let mut all = Vec::new();
     for path in arguments {
         if path.is_dir() {
-            all.extend(entries(path).into_iter().filter(ours));
+            let files = entries(path).into_iter().filter(|path| path.is_file());
+            all.extend(files.map(|path| Given { meant: ours(&path), path }));
         } else {
-            all.push(path.clone());
+            all.push(Given { path: path.clone(), meant: true });
         }
     }
     all
 }
 
 impl Collected {
-    fn take(&mut self, path: &Path) {
+    fn take(&mut self, given: &Given) {
+        let path = &given.path;
         let file = path.display().to_string();
+        let too_large = || fs::metadata(path).is_ok_and(|kind| kind.len() > MAX_FILE_LEN as u64);
+        if !given.meant && too_large() {
+            return self.passed_over.push(file);
+        }
         let contents = match files::read(path) {
             Ok(contents) => contents,
+            Err(_) if !given.meant => return self.passed_over.push(file),
             Err(failure) => {
                 let prefix = format!("{} cannot be used: ", clean(&file));
                 let mut why = failure.message.strip_prefix(&prefix).unwrap_or(&failure.message).to_owned();

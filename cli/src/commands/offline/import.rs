@@ -16,7 +16,7 @@ use super::files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
-use crate::text::{self, clean, sentence};
+use crate::text::{self, clean, quoted, sentence};
 use crate::{connect, describe};
 
 const EXAMPLES: &str = "\
@@ -78,13 +78,21 @@ struct Sorted {
     damaged: Vec<Value>,
     /// Requests and receipts: not what is imported.
     requests: usize,
+    /// For which computer the only answer was made, as the file's sentences say.
+    meant_for: Option<String>,
 }
 
 fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
     let machines = daemon.machines(None)?;
     let is_ours = |id: MachineId| machines.iter().any(|m| m.machine_id == id);
-    let mut sorted =
-        Sorted { ours: Vec::new(), others: 0, refusals: Vec::new(), damaged: Vec::new(), requests: 0 };
+    let mut sorted = Sorted {
+        ours: Vec::new(),
+        others: 0,
+        refusals: Vec::new(),
+        damaged: Vec::new(),
+        requests: 0,
+        meant_for: None,
+    };
     let blocks: usize = read.iter().map(|c| c.blocks.len()).sum();
     for contents in read {
         for bad in &contents.damaged {
@@ -113,6 +121,7 @@ fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
                     if other && blocks > 1 {
                         sorted.others += 1;
                     } else {
+                        sorted.meant_for = block.computer.clone().filter(|_| other);
                         sorted.ours.push(block.text.clone());
                     }
                 }
@@ -200,7 +209,10 @@ fn finish(sorted: &Sorted, items: &[OfflineItem], out: &mut Output) -> Result<Ex
 /// Nothing was imported: the nearest reason.
 fn nothing(sorted: &Sorted, failed: &[&OfflineItem]) -> Failure {
     if let Some(item) = failed.first() {
-        let message = clean(item.message.as_deref().unwrap_or_default());
+        let mut message = clean(item.message.as_deref().unwrap_or_default());
+        if let Some(name) = &sorted.meant_for {
+            message = format!("{message} The file says that it was made for {}.", quoted(name));
+        }
         let exit = match item.code.as_deref() {
             Some("not_found") => Exit::NotFound,
             Some("disk_full" | "read_only" | "storage") => Exit::Storage,
@@ -241,7 +253,10 @@ fn nothing(sorted: &Sorted, failed: &[&OfflineItem]) -> Failure {
 }
 
 fn activated(license: &License, changed: bool, out: &mut Output) {
-    let name = out.look(Look::Good, &describe::product(license));
+    let id = describe::product(license);
+    let shown = out.look(Look::Good, &id);
+    // A code has no room for names.
+    let name = if license.product.is_alias() { format!("What the code is for ({shown})") } else { shown };
     if changed {
         out.line(format!("{name} is activated on this computer."));
     } else {

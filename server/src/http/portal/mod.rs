@@ -1,7 +1,7 @@
 //! The portal at `/offline`: a person brings what a computer without a network wrote, and takes the answer back.
 //!
 //! Pages are made here, work without JavaScript and load nothing from elsewhere; `guard` says why no form token is
-//! needed. A single answer is fetched as a file by giving the same request in again, a bundle from the [`Shelf`].
+//! needed. A single answer is fetched as a file by handing the same request in again, a bundle from the [`Shelf`].
 
 mod assets;
 mod codes;
@@ -31,6 +31,8 @@ use page::Page;
 use start::{FieldName, Mistake};
 use upload::{Form, UploadError};
 
+/// The heading over what is wrong with a file or a text.
+const UNREADABLE: &str = "This could not be read";
 /// Bytes of a text that comes back with its form.
 const TEXT_AGAIN: usize = 64 * 1024;
 
@@ -78,7 +80,7 @@ pub(super) async fn give_in(State(app): State<Arc<App>>, request: Request<Body>)
     if !guard::is_ours(&parts.headers, &profile.server) {
         let page = results::plain(
             "This form came from another site",
-            "Nothing was done. If you were sent here to give in a request, open the form on this site and give it in there.",
+            "Nothing was done. If you were sent here to hand in a request, open the form on this site and hand it in there.",
             "offline",
         );
         return show(&app, StatusCode::FORBIDDEN, &page);
@@ -87,17 +89,24 @@ pub(super) async fn give_in(State(app): State<Arc<App>>, request: Request<Body>)
     match upload::read(&app.counter.gate, &parts.headers, body).await {
         Ok(form) => settle(&app, form, peer).await,
         Err(error) => {
-            let (status, next) = match &error {
+            let (status, title, next) = match &error {
                 UploadError::TooLarge => (
                     StatusCode::PAYLOAD_TOO_LARGE,
+                    "This is too large",
                     "Divide the batch. A vendor answers larger ones with `claviger-server offline answer`.",
                 ),
-                UploadError::Busy => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "Give the same file in again in a minute.")
+                UploadError::Busy => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Please wait a moment",
+                    "Hand the same file in again in a minute.",
+                ),
+                UploadError::Cut | UploadError::Form(_) => {
+                    (StatusCode::BAD_REQUEST, UNREADABLE, "Hand it in again.")
                 }
-                UploadError::Cut | UploadError::Form(_) => (StatusCode::BAD_REQUEST, "Give it in again."),
             };
-            mistaken(&app, status, &error.to_string(), &[next.to_owned()], FieldName::File, "")
+            let (what, next) = (error.to_string(), [next.to_owned()]);
+            let mistake = Mistake { title, what: &what, next: &next, field: FieldName::File, text: "" };
+            mistaken(&app, status, &mistake)
         }
     }
 }
@@ -106,22 +115,26 @@ async fn settle(app: &Arc<App>, form: Form, peer: Option<Peer>) -> Response {
     let Form { given, text, wants_file, .. } = form;
     let field = if text.is_empty() { FieldName::File } else { FieldName::Text };
     if given.is_empty() {
-        let next = ["Choose the file that the computer wrote, or paste its text.".to_owned()];
-        return mistaken(
-            app,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Nothing was given in.",
-            &next,
-            FieldName::File,
-            "",
-        );
+        let mistake = Mistake {
+            title: "Nothing was handed in",
+            what: "There is neither a file nor a text in the form.",
+            next: &["Choose the file that the computer wrote, or paste its text.".to_owned()],
+            field: FieldName::File,
+            text: "",
+        };
+        return mistaken(app, StatusCode::UNPROCESSABLE_ENTITY, &mistake);
     }
     let settlement = offline::settle_all(app, given, peer, || {}).await;
     match settlement.rows.as_slice() {
         [] => {
-            let next = ["Send the file again as an attachment, and give it in unchanged.".to_owned()];
-            let what = "The batch is empty: it was cut off on the way.";
-            mistaken(app, StatusCode::UNPROCESSABLE_ENTITY, what, &next, field, &text)
+            let mistake = Mistake {
+                title: UNREADABLE,
+                what: "The batch is empty: it was cut off on the way.",
+                next: &["Send the file again as an attachment, and hand it in unchanged.".to_owned()],
+                field,
+                text: &text,
+            };
+            mistaken(app, StatusCode::UNPROCESSABLE_ENTITY, &mistake)
         }
         [row] if !settlement.cut_off => single(app, row, wants_file, field, &text).await,
         rows => several(app, rows, settlement.cut_off, wants_file),
@@ -148,7 +161,9 @@ async fn single(app: &App, row: &Row, wants_file: bool, field: FieldName, text: 
         Err(trouble @ (Trouble::Damaged(_) | Trouble::Unreadable(_))) => {
             let words = offline::of_trouble(trouble, true);
             let what = format!("{} {}", words.title, words.what);
-            mistaken(app, status(words.status()), what.trim_end(), &words.next, field, text)
+            let mistake =
+                Mistake { title: UNREADABLE, what: what.trim_end(), next: &words.next, field, text };
+            mistaken(app, status(words.status()), &mistake)
         }
         Err(trouble) => {
             let words = offline::of_trouble(trouble, true);
@@ -187,7 +202,7 @@ pub(super) async fn bundle(State(app): State<Arc<App>>, Path(ticket): Path<Strin
             let issuer = app.issuer();
             let page = results::plain(
                 "This bundle is no longer here",
-                "It waits for an hour. Give the same batch in again: it gets the same answers.",
+                "It waits for an hour. Hand the same batch in again: it gets the same answers.",
                 "../../offline",
             );
             let html = page.render(issuer.profile(), "../../");
@@ -196,18 +211,11 @@ pub(super) async fn bundle(State(app): State<Arc<App>>, Path(ticket): Path<Strin
     }
 }
 
-fn mistaken(
-    app: &App,
-    status: StatusCode,
-    what: &str,
-    next: &[String],
-    field: FieldName,
-    text: &str,
-) -> Response {
+/// The form again, with what is wrong about it.
+fn mistaken(app: &App, status: StatusCode, mistake: &Mistake<'_>) -> Response {
     // What is longer than a request with everything in it was a batch: it is not sent back to be corrected.
-    let text = if text.len() <= TEXT_AGAIN { text } else { "" };
-    let mistake = Mistake { what, next, field, text };
-    show(app, status, &start::page(app.issuer().profile(), Some(&mistake)))
+    let text = if mistake.text.len() <= TEXT_AGAIN { mistake.text } else { "" };
+    show(app, status, &start::page(app.issuer().profile(), Some(&Mistake { text, ..*mistake })))
 }
 
 fn show(app: &App, status: StatusCode, page: &Page) -> Response {

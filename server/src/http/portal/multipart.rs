@@ -24,13 +24,13 @@ pub(super) struct Field<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FormError {
     /// Its content type is another one.
-    #[error("the form is neither multipart/form-data nor application/x-www-form-urlencoded")]
+    #[error("The form is neither multipart/form-data nor application/x-www-form-urlencoded.")]
     Kind,
     /// Its parts are not where they should be.
-    #[error("the form did not arrive whole")]
+    #[error("The form did not arrive whole.")]
     Broken,
     /// It has more fields than anyone needs.
-    #[error("the form has more than {MAX_FIELDS} fields")]
+    #[error("The form has more than {MAX_FIELDS} files and fields.")]
     TooMany,
 }
 

@@ -48,7 +48,7 @@ pub(super) fn answered(row: &Row, answered: &Answered, code: &Markup) -> Page {
             let what = if freed {
                 html! { "The license can be used on another computer now." }
             } else {
-                html! { "This receipt was given in before, or the seat was freed another way. Nothing was changed." }
+                html! { "This receipt was handed in before, or the seat was freed another way. Nothing was changed." }
             };
             (heading, heading, what)
         }
@@ -75,7 +75,7 @@ pub(super) fn answered(row: &Row, answered: &Answered, code: &Markup) -> Page {
             (again(answered))
         }
         (code)
-        p { a href="offline" { "Give in another request" } }
+        p { a href="offline" { "Hand in another request" } }
     };
     Page { title: title.to_owned(), body }
 }
@@ -109,7 +109,7 @@ fn facts(asked: Option<&Asked>, answered: &Answered) -> Markup {
             }
             @if let Some(serial) = asked.and_then(|a| a.serial.as_ref()) { dt { "License" } dd { code { (serial) } } }
             @if let Some(certificate) = certificate {
-                dt { "Good" }
+                dt { "Valid" }
                 dd {
                     @match (certificate.kind, certificate.exp) {
                         (LicenseKind::Perpetual, _) | (_, None) => "for ever",
@@ -198,7 +198,7 @@ pub(super) fn batch(rows: &[Row], cut_off: bool, ticket: Option<&str>) -> Page {
     let body = html! {
         div class=(tone) role="status" {
             h1 { (title) }
-            @if answered < all { p { "What is wrong with the others stands below; it did not stop these." } }
+            @if answered < all { p { "What is wrong with the others is listed below; it did not stop these." } }
             @if cut_off { p .wrong { "The end of the batch is missing: it was cut off on the way. What had arrived was answered." } }
             @if let Some(ticket) = ticket {
                 p { "One bundle takes all answers back. Copy it to every computer; each takes its own part." }
@@ -225,7 +225,7 @@ pub(super) fn batch(rows: &[Row], cut_off: bool, ticket: Option<&str>) -> Page {
                 tbody role="rowgroup" { @for row in &shown { (line(row)) } }
             }
         }
-        p { a href="offline" { "Give in another file" } }
+        p { a href="offline" { "Hand in another file" } }
     };
     Page { title, body }
 }

@@ -6,8 +6,11 @@ use maud::{Markup, html};
 use super::page::{Page, sentence};
 
 /// What was wrong with a form that comes back.
+#[derive(Clone, Copy)]
 pub(super) struct Mistake<'a> {
-    /// What happened, in one sentence.
+    /// What happened, in a heading.
+    pub(super) title: &'a str,
+    /// The same in one sentence.
     pub(super) what: &'a str,
     /// What to do about it.
     pub(super) next: &'a [String],
@@ -43,7 +46,7 @@ pub(super) fn page(profile: &VendorProfile, mistake: Option<&Mistake<'_>>) -> Pa
         @if let Some(mistake) = mistake { (summary(mistake)) }
         h1 { "Activate a computer that has no network" }
         p {
-            "Give in what the computer wrote, and get the answer that it is waiting for. The same page takes whole labs, "
+            "Hand in what the computer wrote, and get the answer that it is waiting for. The same page takes whole labs, "
             "and receipts of computers that gave a license up."
         }
         div #taken .card.note role="status" hidden {
@@ -66,7 +69,7 @@ pub(super) fn page(profile: &VendorProfile, mistake: Option<&Mistake<'_>>) -> Pa
 fn summary(mistake: &Mistake<'_>) -> Markup {
     html! {
         div #mistake .card.bad role="alert" tabindex="-1" autofocus aria-labelledby="mistake-title" {
-            h2 #mistake-title { "This could not be read" }
+            h2 #mistake-title { (mistake.title) }
             p { a href=(format!("#{}", mistake.field.id())) { (mistake.what) } }
             @if !mistake.next.is_empty() {
                 ul { @for next in mistake.next { li { (sentence(next)) } } }
@@ -114,7 +117,7 @@ fn explanation(profile: &VendorProfile) -> Markup {
         h2 { "How it works" }
         ol {
             li { "On the computer without a network: " code { "claviger offline request SERIAL" } " asks for the unlock code and writes a request." }
-            li { "Here: give the request in. It goes to " bdi { (profile.name) } ", and to nobody else." }
+            li { "Here: hand the request in. It goes to " bdi { (profile.name) } ", and to nobody else." }
             li { "Back on the computer: " code { "claviger offline import FILE" } ", or type the code that this page shows." }
         }
         h2 { "What a request says" }
