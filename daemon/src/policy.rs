@@ -1,10 +1,15 @@
 //! The administrator's policy: may take things away, never adds any. A policy that cannot be read takes the network
 //! and telemetry away; what is activated stays activated.
+//!
+//! It stands in a file. Where a system has a place of its own for settings that are managed from afar (Windows' registry, macOS'
+//! managed preferences), the same names may stand there, and what stands there holds.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::ids::VendorId;
 use serde::Deserialize;
+use toml::Table;
 
 use crate::platform;
 
@@ -51,27 +56,38 @@ impl Policy {
     /// be used, like one that cannot be read.
     #[must_use]
     pub fn load(path: &Path) -> Self {
-        let text = match platform::read_bounded(path, 256 * 1024) {
-            Ok(None) => return Self::default(),
-            Ok(Some(bytes)) => bytes,
-            Err(e) => return Self::unreadable(format!("{e}: {}", e.source)),
-        };
-        match platform::changed_by_others(path) {
-            Ok(None) => {}
-            Ok(Some(why)) => return Self::unreadable(why),
-            Err(e) => return Self::unreadable(format!("{} cannot be looked at: {e}", path.display())),
-        }
-        match String::from_utf8(text) {
-            Err(_) => Self::unreadable(format!("{} is not UTF-8", path.display())),
-            Ok(text) => match Self::parse(&text) {
-                Ok(policy) => policy,
-                Err(e) => Self::unreadable(format!("{}: {}", path.display(), e.message())),
-            },
+        let managed = platform::managed_policy().map_err(|e| format!("{}: {e}", platform::MANAGED));
+        match managed.and_then(|managed| Self::merged(managed, platform::MANAGED, path)) {
+            Ok(policy) => policy,
+            Err(problem) => Self::unreadable(problem),
         }
     }
 
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// The file's settings, and in their place the managed ones of the same names; an error is what is wrong, in words.
+    fn merged(managed: Table, place: &str, path: &Path) -> Result<Self, String> {
+        // Each by itself first: a mistake is named where it stands.
+        let _each: Self = managed.clone().try_into().map_err(|e| wrong(place, &e))?;
+        let Some(mut settings) = Self::file(path)? else {
+            return managed.try_into().map_err(|e| wrong(place, &e));
+        };
+        let _each: Self = settings.clone().try_into().map_err(|e| wrong(path.display(), &e))?;
+        settings.extend(managed);
+        settings.try_into().map_err(|e| wrong(path.display(), &e))
+    }
+
+    fn file(path: &Path) -> Result<Option<Table>, String> {
+        let text = match platform::read_bounded(path, 256 * 1024) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => bytes,
+            Err(e) => return Err(format!("{e}: {}", e.source)),
+        };
+        match platform::changed_by_others(path) {
+            Ok(None) => {}
+            Ok(Some(why)) => return Err(why),
+            Err(e) => return Err(format!("{} cannot be looked at: {e}", path.display())),
+        }
+        let text = String::from_utf8(text).map_err(|_| format!("{} is not UTF-8", path.display()))?;
+        text.parse().map(Some).map_err(|e| wrong(path.display(), &e))
     }
 
     /// What holds when nobody knows what the administrator wanted.
@@ -90,9 +106,32 @@ impl Policy {
     }
 }
 
+fn wrong(place: impl fmt::Display, error: &toml::de::Error) -> String {
+    format!("{place}: {}", error.message())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn managed_settings_hold_name_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        let with = |managed: &str| Policy::merged(managed.parse().unwrap(), "the registry", &path);
+        let policy = with("network = false").unwrap();
+        assert!(!policy.network && policy.telemetry, "without a file");
+        std::fs::write(&path, "network = true\ntelemetry = false\nproxy = \"http://a:1\"").unwrap();
+        let policy = with("network = false\nvendors = [\"com.example\"]").unwrap();
+        assert!(!policy.network && !policy.telemetry && policy.vendors.is_some());
+        assert_eq!(policy.proxy.as_deref(), Some("http://a:1"));
+        for bad in ["netwrok = false", "network = \"no\"", "vendors = \"com.example\""] {
+            assert!(with(bad).unwrap_err().starts_with("the registry: "), "{bad}");
+        }
+        std::fs::write(&path, "nonsense = 1").unwrap();
+        let problem = with("network = true").unwrap_err();
+        assert!(problem.contains("policy.toml: ") && problem.contains("nonsense"), "{problem}");
+    }
 
     #[cfg(unix)]
     #[test]

@@ -58,6 +58,10 @@ pub struct VendorRecord {
     /// When the server last answered.
     #[serde(default)]
     pub last_contact: Option<Timestamp>,
+    /// Activations whose certificates came back, out of a backup, after the server had their receipts: it is told at the
+    /// next contact.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored: Vec<ActivationId>,
     /// Receipts left in a file: they are no reason to go online without being asked.
     #[serde(default)]
     pub quiet: bool,

@@ -165,6 +165,7 @@ fn the_doctor_names_what_is_wrong_in_the_policy() {
         ("proxy = \"nonsense\"", "proxy nonsense"),
         ("change_group = \"no-such-group-here\"", "no-such-group-here"),
         ("bundle = \"/nope.clvresp\"", "/nope.clvresp"),
+        ("network = false\nbundle = \"/nope.clvresp\"", "/nope.clvresp"),
     ];
     for (policy, word) in cases {
         let home = tempfile::tempdir().unwrap();

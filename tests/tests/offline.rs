@@ -103,6 +103,54 @@ fn a_computer_without_a_network_is_activated_and_gives_its_seat_back() {
     assert_eq!(watch.others_seen(), 0, "a packet was sent");
 }
 
+/// The old certificate out of a backup, under the eyes of a running daemon and with the daemon's memory gone: refused while it is
+/// remembered, and seen by the vendor at the next contact, once.
+#[test]
+fn a_certificate_that_comes_back_after_its_receipt_is_seen_by_the_vendor() {
+    let world = World::new();
+    let license = world.issue(2);
+    let flags = || {
+        let shown = world.server_json(&["license", "show", &license.serial]).to_string();
+        shown.matches("held_after_giving_up").count()
+    };
+    let mut machine = world.machine("Studio");
+    let (out, back) = (world.path("s.clvreq"), world.path("s.clvres"));
+    for forgets in [false, true] {
+        let _made = request(&machine, &license, &out);
+        let _said = answer(&world, &[&out], &back).ok();
+        let _said = import(&machine, &back).ok();
+        let backup = world.path(&format!("backup-{forgets}"));
+        copy_folder(&machine.certificates(), &backup);
+        let receipt = world.path("s.clvreceipt");
+        let _said = machine.json(&["offline", "deactivate", PRODUCT, "-o", &text(&receipt), "--force"]);
+        let _said = answer(&world, &[&receipt], &back).ok();
+        let _said = import(&machine, &back).ok();
+        assert_eq!((world.seats_taken(&license), flags()), (0, usize::from(forgets)));
+
+        if forgets {
+            machine.stop_daemon();
+            std::fs::remove_dir_all(&machine.home).unwrap();
+            std::fs::create_dir(&machine.home).unwrap();
+            copy_folder(&backup, &machine.certificates());
+            machine.start_daemon();
+            machine.add_vendor(&world.profile());
+            assert!(machine.is_licensed(PRODUCT), "nothing here remembers");
+        } else {
+            std::fs::remove_dir_all(machine.certificates()).unwrap();
+            copy_folder(&backup, &machine.certificates());
+            let listed = machine.json(&["license", "list"]);
+            assert_eq!(listed["licenses"][0]["status"], "given_up", "{listed}");
+            assert_eq!(machine.status_of(PRODUCT), "given_up");
+        }
+        for _ in 0..2 {
+            let _said = machine.claviger(&["license", "refresh"]).ok();
+            assert_eq!(flags(), 1 + usize::from(forgets), "told once");
+        }
+        assert_eq!(machine.status_of(PRODUCT), "given_up");
+        assert_eq!(world.seats_taken(&license), 0);
+    }
+}
+
 /// The light and dark modules that the command line draws, two rows a line, light ones drawn.
 fn drawn(lines: &str) -> Vec<Vec<bool>> {
     let mut rows = Vec::new();
@@ -135,7 +183,7 @@ fn a_qr_code_is_read_back_by_independent_decoders_and_activates() {
     let done = machine.claviger_with(&arguments, &format!("{}\n", license.unlock_code)).ok();
     let rows = drawn(&done.text());
     let (wide, high) = (rows[0].len(), rows.len());
-    assert!(wide <= 125, "{wide} columns");
+    assert!(wide <= 80, "{wide} columns: it fits any terminal, and a telephone reads it");
     let mut image = rqrr::PreparedImage::prepare_from_greyscale(wide * 4, high * 4, |x, y| {
         if rows[y / 4][x / 4] { 0 } else { 255 }
     });
@@ -258,6 +306,15 @@ fn a_lab_is_licensed_by_one_batch_and_one_bundle() {
     let damaged = std::fs::read_to_string(folder.join("seat6.clvreq")).unwrap().replace("eyJ", "eyK");
     std::fs::write(folder.join("seat6-damaged.clvreq"), damaged).unwrap();
     std::fs::write(folder.join("holiday.clvreq"), "Greetings from the sea").unwrap();
+    // Renamed by a mail program, zipped by another one; and a file that is nobody's business.
+    std::fs::rename(folder.join("seat7.clvreq"), folder.join("seat7.clvreq.txt")).unwrap();
+    let mut zip = Command::new("python3");
+    zip.args(["-m", "zipfile", "-c", "two.zip", "seat8.clvreq", "seat9.clvreq"]).current_dir(&folder);
+    let _said = process::run(&mut zip, "").ok();
+    for name in ["seat8.clvreq", "seat9.clvreq"] {
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+    std::fs::write(folder.join("seats.csv"), "seat,person\n7,Ada\n").unwrap();
     let (batch, bundle) = (world.path("lab.clvbatch"), world.path("lab.clvbundle"));
     let said = machines[0].json(&["offline", "collect", &text(&folder), "-o", &text(&batch)]);
     assert_eq!((&said["requests"], &said["computers"]), (&200.into(), &200.into()));
@@ -268,6 +325,7 @@ fn a_lab_is_licensed_by_one_batch_and_one_bundle() {
         "{said}"
     );
     assert_eq!(said["damaged"].as_array().unwrap().len(), 2);
+    assert_eq!(said["passed_over"].as_array().unwrap().len(), 1, "{said}");
 
     let _said = answer(&world, &[&batch], &bundle).ok();
     assert_eq!(world.seats_taken(&license), 200);
@@ -434,6 +492,7 @@ fn what_is_wrong_with_a_file_is_said() {
     };
     let cases = [
         ("other_machine", 3, &other, back.clone()),
+        ("other_machine", 3, &other, file("renamed.txt", &format!("> {}", good.replace('\n', "\r\n> ")))),
         ("not_an_answer", 3, &machine, out.clone()),
         ("file_without_content", 3, &machine, file("letter.txt", "Dear Ada, it is attached.")),
         ("block_damaged", 3, &machine, file("damaged", &good.replace("eyJ", "eyK"))),
@@ -446,6 +505,7 @@ fn what_is_wrong_with_a_file_is_said() {
         assert_eq!((done.error_code().as_str(), done.code), (code, Some(exit)), "{done}");
         assert!(!machine.is_licensed(PRODUCT), "{code}");
     }
+    let _said = import(&other, &back).refused().says(&["made for “Left”", "its machine id is"]);
     // Changed and its checksum made right again: the signature tells.
     let block = read(good.as_bytes()).unwrap().blocks.remove(0).text;
     let half = block.len() / 2;

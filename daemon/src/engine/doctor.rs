@@ -103,26 +103,26 @@ impl Engine {
     }
 
     fn look_at_policy(&self) -> Finding {
+        let mend = format!("Mend {}, then restart the daemon.", self.paths.policy.display());
         match (&self.policy.problem, self.policy.network) {
             (Some(problem), _) => error(
                 "policy",
                 format!(
                     "The administrator's policy cannot be used: {problem}. Network and telemetry are off."
                 ),
-                "Mend /etc/claviger/policy.toml, then restart the daemon.",
+                &mend,
             ),
-            (None, false) => warning(
-                "policy",
-                "The administrator's policy turns the network off.".to_owned(),
-                "Offline activation works; otherwise ask your administrator.",
-            ),
-            (None, true) => match self.policy_trouble() {
-                Some(trouble) => error(
+            (None, network) => match (self.policy_trouble(), network) {
+                (Some(trouble), _) => {
+                    let message = format!("The administrator's policy is in force, but {trouble}.");
+                    error("policy", message, &mend)
+                }
+                (None, false) => warning(
                     "policy",
-                    format!("The administrator's policy is in force, but {trouble}."),
-                    "Mend /etc/claviger/policy.toml, then restart the daemon.",
+                    "The administrator's policy turns the network off.".to_owned(),
+                    "Offline activation works; otherwise ask your administrator.",
                 ),
-                None => ok("policy", "The administrator's policy lets the daemon work.".to_owned()),
+                (None, true) => ok("policy", "The administrator's policy lets the daemon work.".to_owned()),
             },
         }
     }
@@ -132,9 +132,15 @@ impl Engine {
         if let Err(Failure::Setup(why)) = self.egress.try_settings() {
             return Some(why);
         }
-        let bundle = self.policy.bundle.as_ref().filter(|path| !path.is_file());
-        if let Some(path) = bundle {
-            return Some(format!("its bundle {} is missing", path.display()));
+        if let Some(path) = &self.policy.bundle {
+            let what = if path.is_file() {
+                self.bundle_trouble.borrow().clone()
+            } else {
+                Some("is missing".to_owned())
+            };
+            if let Some(what) = what {
+                return Some(format!("its bundle {} {what}", path.display()));
+            }
         }
         let group = self.policy.change_group.as_deref().filter(|name| !platform::group_exists(name));
         group

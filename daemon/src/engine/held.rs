@@ -14,7 +14,7 @@ use claviger_protocol::status::Status;
 use super::{Engine, Vendor, status_of_end};
 use crate::highwater;
 use crate::platform::FileError;
-use crate::state::Ended;
+use crate::state::{Ended, State};
 use crate::store::products_of;
 
 /// Stands for the serial number of a certificate that nothing can be read of.
@@ -148,7 +148,20 @@ impl Engine {
     }
 
     pub(super) fn licenses_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<License>, FileError> {
-        let found = self.held(vendor)?;
+        let mut found = self.held(vendor)?;
+        let ended = self.state.ended(vendor.id())?;
+        // Files that came back while this daemon runs: nobody is told that they are good.
+        let back = |held: &Held| {
+            let mut same = ended.iter().filter(|e| e.license.activation == held.certificate.jti);
+            same.any(|e| !State::resumes(e, &held.certificate))
+        };
+        if !ended.is_empty()
+            && found.held.iter().any(back)
+            && let Ok(_turn) = vendor.lock.clone().try_lock_owned()
+        {
+            self.finish_locally(vendor);
+            found = self.held(vendor)?;
+        }
         let mut licenses: Vec<License> = found.held.iter().map(|held| self.license(vendor, held)).collect();
         for broken in &found.broken {
             licenses.extend(match &broken.claims {
@@ -160,7 +173,7 @@ impl Engine {
         let again: BTreeSet<Serial> = found.held.iter().map(|h| h.certificate.serial.clone()).collect();
         // What matters now: how the last activation of a serial number ended, and only while it is not held again.
         let mut last: BTreeMap<Serial, Ended> = BTreeMap::new();
-        for ended in self.state.ended(vendor.id())? {
+        for ended in ended {
             let License { activation, serial, .. } = &ended.license;
             if present.contains(activation) || again.contains(serial) {
                 continue;
@@ -196,6 +209,7 @@ impl Engine {
             if !files.certificates.is_empty()
                 && let Some(text) = self.store.given_up(id, *activation, files)?
             {
+                self.note_restored(vendor, *activation);
                 self.store.write_receipts(id, *activation, &files.certificates, &text)?;
                 self.store.remove_certificates(id, *activation, &files.certificates)?;
             }
@@ -205,9 +219,10 @@ impl Engine {
             let Some(files) = files.get(&activation).filter(|f| !f.certificates.is_empty()) else { continue };
             let mut found = Found::default();
             self.look_at(vendor, activation, files.certificates.clone(), &mut found)?;
-            if found.held.iter().any(|held| crate::state::State::resumes(&ended, &held.certificate)) {
+            if found.held.iter().any(|held| State::resumes(&ended, &held.certificate)) {
                 self.state.forget_ended(id, activation)?;
             } else {
+                self.note_restored(vendor, activation);
                 self.end_files(vendor, &ended, &files.certificates)?;
             }
         }
@@ -219,6 +234,21 @@ impl Engine {
         }
         self.apply_pending(vendor);
         Ok(())
+    }
+
+    /// Certificates are there again of an activation whose receipt the server has acknowledged, long after they went: they
+    /// were restored.
+    fn note_restored(&self, vendor: &Rc<Vendor>, activation: ActivationId) {
+        if !self.state.has_kept_receipt(vendor.id(), activation) {
+            return;
+        }
+        tracing::warn!(%activation, "a certificate that was given up came back; it was removed again");
+        let mut record = vendor.record.borrow_mut();
+        if !record.restored.contains(&activation) {
+            record.restored.push(activation);
+            drop(record);
+            self.store_record(vendor);
+        }
     }
 
     /// The end of a certificate's validity, the earliest first.

@@ -76,6 +76,8 @@ pub struct Engine {
     vendors: RefCell<BTreeMap<VendorId, Rc<Vendor>>>,
     /// Where state of another machine was moved to at start.
     foreign_state: Option<PathBuf>,
+    /// What is wrong with the policy's bundle, as the rest of a sentence.
+    bundle_trouble: RefCell<Option<String>>,
     changed: watch::Sender<u64>,
     poke: Notify,
     busy: Cell<usize>,
@@ -186,6 +188,7 @@ impl Engine {
             desk,
             vendors: RefCell::default(),
             foreign_state,
+            bundle_trouble: RefCell::default(),
             changed: watch::Sender::new(0),
             poke: Notify::new(),
             busy: Cell::new(0),

@@ -1,6 +1,7 @@
 //! The policy's `bundle`: offline answers that are imported at every start, for computers that are reset to an image
 //! each night and forget their licenses with it.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use claviger_protocol::offline::{AnswerFor, BlockKind, MAX_FILE_LEN, Refusal, read};
@@ -14,18 +15,24 @@ impl Engine {
     pub async fn import_policy_bundle(self: &Rc<Self>) {
         let Some(path) = self.policy.bundle.clone() else { return };
         let file = path.display().to_string();
-        let bytes = match platform::read_bounded(&path, MAX_FILE_LEN) {
+        let trouble = self.import_bundle(&path, &file).await.err();
+        if let Some(trouble) = &trouble {
+            tracing::error!(file, "the policy's bundle {trouble}");
+        }
+        *self.bundle_trouble.borrow_mut() = trouble;
+        platform::trim_memory();
+    }
+
+    /// An error is the rest of a sentence about the bundle, without its stop.
+    async fn import_bundle(self: &Rc<Self>, path: &Path, file: &str) -> Result<(), String> {
+        let bytes = match platform::read_bounded(path, MAX_FILE_LEN) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return tracing::error!(file, "the policy's bundle is missing"),
-            Err(e) => {
-                return tracing::error!(file, error = %e, cause = %e.source, "the policy's bundle cannot be read");
-            }
+            Ok(None) => return Err("is missing".to_owned()),
+            Err(e) => return Err(format!("cannot be read: {}", e.source)),
         };
-        let contents = match read(&bytes) {
-            Ok(contents) => contents,
-            Err(e) => return tracing::error!(file, error = %e, "the policy's bundle cannot be used"),
-        };
+        let contents = read(&bytes).map_err(|e| format!("cannot be used: {e}"))?;
         drop(bytes);
+        let mut refused = None;
         if contents.cut_off || !contents.damaged.is_empty() {
             tracing::warn!(
                 file,
@@ -52,6 +59,7 @@ impl Engine {
                     code = refusal.code.code(),
                     "the vendor refused this computer's request"
                 );
+                refused = Some(refusal.code);
             }
         }
         let taken = self.import_offline_answers(&answers).await;
@@ -61,8 +69,23 @@ impl Engine {
         }
         let activated = taken.iter().filter(|item| item.changed).count();
         tracing::info!(file, ours = answers.len(), activated, "the policy's bundle was imported");
-        drop(contents);
-        platform::trim_memory();
+        // What was given up here on purpose is no trouble.
+        let ended = |code: &str| matches!(code, "already_given_up" | "already_ended");
+        let failed = taken
+            .iter()
+            .filter(|item| item.code.as_deref().is_some_and(|code| !ended(code)))
+            .find_map(|item| item.message.as_deref());
+        match (failed, refused) {
+            (Some(message), _) => {
+                Err(format!("has an answer that was not taken: {}", message.trim_end_matches('.')))
+            }
+            (None, Some(code)) => Err(format!(
+                "says that the vendor refused this computer: {}",
+                code.title().trim_end_matches('.')
+            )),
+            (None, None) if answers.is_empty() => Err("has no answer for this computer".to_owned()),
+            (None, None) => Ok(()),
+        }
     }
 
     fn is_for_us(&self, whose: &AnswerFor) -> bool {

@@ -144,6 +144,10 @@ impl Engine {
             let asked = self.to_ask(vendor, show || present)?;
             if !asked.is_empty() {
                 self.ask(vendor, asked).await?;
+                let told = std::mem::take(&mut vendor.record.borrow_mut().restored);
+                if !told.is_empty() {
+                    self.store_record(vendor);
+                }
             } else if !present && self.state.has_kept(vendor.id()) {
                 // Nothing is held, but seats were given up: a server that was restored from an older backup has
                 // forgotten it, and only a signed answer tells its epoch.
@@ -209,6 +213,11 @@ impl Engine {
                 text: Some(text),
                 show,
             });
+        }
+        // The server knows their end. That they were held again is news to it, and is all that this says.
+        for id in &vendor.record.borrow().restored {
+            let (rev, folders) = (0, BTreeSet::new());
+            asked.push(Asked { id: *id, rev, certificate: None, text: None, folders, show: false });
         }
         Ok(asked)
     }

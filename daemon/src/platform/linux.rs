@@ -29,6 +29,17 @@ pub(super) const POLICY: &str = layout::linux::POLICY;
 /// Longest path that fits into a socket address.
 const MAX_SOCKET_PATH: usize = 107;
 
+/// Where settings are managed beside the policy's file: nowhere, because the file is what administrators manage here.
+pub const MANAGED: &str = "";
+
+/// The managed settings: none.
+///
+/// # Errors
+/// None.
+pub fn managed_policy() -> io::Result<toml::Table> {
+    Ok(toml::Table::new())
+}
+
 /// The folders of a daemon of this mode, found without trusting the environment (`CLAVIGER_HOME` apart).
 ///
 /// # Errors

@@ -1,6 +1,9 @@
 //! macOS: homes from the user database, `IOPlatformUUID`, the Keychain, peers by `LOCAL_PEERCRED`.
 #![expect(unsafe_code, reason = "the few C calls that have no safe wrapper, each with its SAFETY line")]
 
+#[path = "macos_managed.rs"]
+mod managed;
+
 use std::ffi::{CStr, c_char, c_void};
 use std::fs::File;
 use std::io;
@@ -15,6 +18,8 @@ use ring::aead;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use security_framework::passwords::{get_generic_password, set_generic_password};
 use zeroize::Zeroizing;
+
+pub use managed::{MANAGED, managed_policy};
 
 pub use super::unix::{
     Connection, Listener, Lock, Shutdown, changed_by_others, group_exists, hung_up, kill_self, process_id,

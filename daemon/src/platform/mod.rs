@@ -1,5 +1,5 @@
-//! Everything that differs between operating systems, behind one set of names: folders, the machine id, durable
-//! writes, sealing, the daemon lock, the local socket with its peer's identity, alarms, the service manager, the system's
+//! Everything that differs between operating systems, behind one set of names: folders, the machine id, managed
+//! settings, durable writes, sealing, the daemon lock, the local socket with its peer's identity, alarms, the service manager, the system's
 //! log, and what keeps a process small.
 //!
 //! Each system has one sibling file with the same items; no other module asks which system it runs on.
@@ -26,9 +26,9 @@ pub use files::{
     remove_all, remove_file, sync_dir, write_file,
 };
 pub use system::{
-    Alarm, Connection, Listener, Lock, Notifier, Peer, Shutdown, boot_log_stream, changed_by_others,
-    event_log, group_exists, hung_up, kill_self, os_machine_id, paths, process_id, raise_file_limit, seal,
-    supervised, trim_memory, unseal,
+    Alarm, Connection, Listener, Lock, MANAGED, Notifier, Peer, Shutdown, boot_log_stream, changed_by_others,
+    event_log, group_exists, hung_up, kill_self, managed_policy, os_machine_id, paths, process_id,
+    raise_file_limit, seal, supervised, trim_memory, unseal,
 };
 
 /// Whether `DO_NOT_TRACK` is set for this process (<https://consoledonottrack.com>): to anything but nothing or `0`.

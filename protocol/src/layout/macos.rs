@@ -10,6 +10,8 @@ pub const RUN: &str = "/var/run/claviger";
 pub const USER: &str = "Library/Application Support/Claviger";
 /// The administrator's policy.
 pub const POLICY: &str = "/Library/Application Support/Claviger/policy.toml";
+/// Settings that a configuration profile manages, as macOS writes them down.
+pub const MANAGED: &str = "/Library/Managed Preferences/io.claviger.clavigerd.plist";
 /// Vendor profiles that installers put down.
 pub const SHIPPED: &str = "/Library/Application Support/Claviger/vendors";
 /// The name of the launchd agent, of the launchd daemon and of the Keychain's item.

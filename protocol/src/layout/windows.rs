@@ -8,6 +8,10 @@ pub const MACHINE: &str = "Claviger";
 pub const USER: &str = "Claviger";
 /// The administrator's policy, in the machine's folder.
 pub const POLICY: &str = "policy.toml";
+/// The key below `HKEY_LOCAL_MACHINE` that group policy writes managed settings into.
+pub const MANAGED_KEY: &str = r"SOFTWARE\Policies\Claviger";
+/// The same for messages.
+pub const MANAGED: &str = r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claviger";
 /// Vendor profiles that installers put down, a folder in the machine's.
 pub const SHIPPED: &str = "vendors";
 /// The system daemon's pipe.

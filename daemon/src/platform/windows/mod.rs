@@ -3,6 +3,7 @@
 
 mod disk;
 mod identity;
+mod managed;
 mod pipe;
 mod places;
 mod seal;
@@ -14,6 +15,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, SetProcessWorking
 
 pub use disk::Lock;
 pub(super) use disk::{create_dir, create_file, replace, sync_dir};
+pub use managed::{MANAGED, managed_policy};
 pub use pipe::{Connection, Listener, Peer, group_exists, hung_up};
 pub use places::{changed_by_others, os_machine_id, paths};
 pub use seal::{seal, unseal};
