@@ -115,6 +115,27 @@ impl Machine {
         machine
     }
 
+    /// The same with an `/etc` of its own, a copy in which `policy` is the administrator's, and with the folder `srv` below
+    /// its own as `/srv`. For computers that were made with a machine id.
+    #[must_use]
+    pub fn with_policy(mut self, policy: &str) -> Self {
+        let folder = self.home.parent().unwrap().to_owned();
+        let (etc, srv) = (folder.join("etc"), folder.join("srv"));
+        if !etc.exists() {
+            copy_folder(Path::new("/etc"), &etc);
+        }
+        std::fs::create_dir_all(&srv).unwrap();
+        std::fs::create_dir_all(etc.join("claviger")).unwrap();
+        std::fs::write(etc.join("claviger/policy.toml"), policy).unwrap();
+        for path in [&etc, &etc.join("claviger"), &etc.join("claviger/policy.toml"), &srv] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let id = self.machine_id.take().expect("made with a machine id");
+        let _bytes = std::fs::copy(id, etc.join("machine-id")).unwrap();
+        self.bound.extend([(etc, "/etc".into()), (srv, "/srv".into())]);
+        self
+    }
+
     /// The same computer and user for a program of the other kind: Windows' under Wine, in a prefix of its own.
     #[must_use]
     pub fn bridged(&self) -> Self {

@@ -243,9 +243,9 @@ fn a_phone_carries_a_request_there_and_a_code_back() {
     let world = World::new();
     let license = world.issue(1);
     let machine = world.this_machine();
-    let png = world.path("code.png");
-    let arguments =
-        ["offline", "request", &license.serial, "--unlock-code-stdin", "--png", png.to_str().unwrap()];
+    let (png, svg) = (world.path("code.png"), world.path("code.svg"));
+    let pictures = ["--png", png.to_str().unwrap(), "--svg", svg.to_str().unwrap()];
+    let arguments = [&["offline", "request", &license.serial, "--unlock-code-stdin"], &pictures[..]].concat();
     let _said = machine.claviger_with(&arguments, &format!("{}\n", license.unlock_code)).ok();
     let scan = |picture: &Path| {
         let mut zbar = std::process::Command::new("zbarimg");
@@ -262,6 +262,12 @@ fn a_phone_carries_a_request_there_and_a_code_back() {
     );
 
     let mut browser = Browser::start(true);
+    // The drawing is the same code, as a browser paints it.
+    let painted = world.path("painted.png");
+    browser.open(&format!("file://{}", svg.display()));
+    browser.picture(&painted, View::ALL[0]);
+    assert_eq!(scan(&painted), address);
+
     let phone = View::ALL[2];
     browser.look(phone);
     browser.open(&format!("{}#{fragment}", portal(&world)));
@@ -297,6 +303,9 @@ fn every_state_fits_a_phone_and_a_desk_in_light_and_dark() {
         browser.look(view);
         browser.open(&portal(&world));
         browser.picture(&pictures.join(format!("start-{}.png", view.name)), view);
+        browser.follow("#send");
+        assert!(browser.text("#mistake").contains("neither a file nor a text"));
+        browser.picture(&pictures.join(format!("empty-{}.png", view.name)), view);
         for state in &states {
             browser.open(&portal(&world));
             browser.choose("#file", &state.file);
@@ -315,6 +324,18 @@ fn every_state_fits_a_phone_and_a_desk_in_light_and_dark() {
         browser.picture(&pictures.join(format!("gone-{}.png", view.name)), view);
     }
     assert_eq!(browser.complaints(), [""; 0], "no script failed and the policy kept nothing from happening");
+}
+
+/// A license to a bundle of two products.
+fn bundle(world: &World) -> License {
+    world.add_product("com.example.reverb", "Cavern – a reverb with a rather long name");
+    let contains = ["--contains", PRODUCT, "--contains", "com.example.reverb"];
+    let _said = world
+        .server(&[&["product", "add", "com.example.all", "--name", "Everything"], &contains[..]].concat())
+        .ok();
+    let issued = world.server_json(&["license", "issue", "--product", "com.example.all", "--seats", "9"]);
+    let text = |name: &str| issued[name].as_str().unwrap().to_owned();
+    License { serial: text("serial"), unlock_code: text("unlock_code") }
 }
 
 fn states(world: &World) -> Vec<State<'static>> {
@@ -353,7 +374,38 @@ fn states(world: &World) -> Vec<State<'static>> {
     let mut batch = write_collection(FileKind::Batch, &[], blocks);
     let at = batch.find(&lab[2][512..570]).unwrap();
     batch.replace_range(at..=at, if &batch[at..=at] == "A" { "B" } else { "A" });
+    let suspended = world.issue(1);
+    let _said = world.server(&["license", "suspend", &suspended.serial]).ok();
+    let revoked = world.issue(1);
+    let _said = world.server(&["license", "revoke", &revoked.serial, "--yes"]).ok();
+    let lapsed =
+        world.issue_with(&["--kind", "subscription", "--paid-through", "2020-01-31", "--grace-days", "0"]);
+    let trial = world.issue_with(&["--kind", "trial", "--trial-days", "10"]);
+    let everything = bundle(world);
+    let replace =
+        |what: &str| on("new").activate_with(&full, claviger_protocol::ids::Nonce([7; 16]), Some(what));
+    let elsewhere = Device::new(&"com.other".parse().unwrap(), "elsewhere").activate(&license);
+    let response = reply["answer"].as_str().unwrap();
+    let whole: Vec<String> = (1..=3).map(|n| on(&format!("room-{n}")).activate(&license)).collect();
+    let whole =
+        write_collection(FileKind::Batch, &[], whole.iter().map(|r| (BlockKind::Request, r.as_str())));
+    let none = [&wrong, &no_seat].map(|r| (BlockKind::Request, r.as_str()));
     let files: Vec<(&str, &str, String)> = vec![
+        ("answer-trial", "until 2", request_file(&on("Trial").activate(&trial))),
+        ("answer-bundle", "A code opens one product", request_file(&on("Bundle").activate(&everything))),
+        ("suspended", "suspended", request_file(&on("s").activate(&suspended))),
+        ("revoked", "revoked", request_file(&on("r").activate(&revoked))),
+        ("lapsed", "It ended on", request_file(&on("l").activate(&lapsed))),
+        ("replace-unknown", "asks for the seat of", request_file(&replace("Nobody’s"))),
+        ("elsewhere", "another vendor", request_file(&elsewhere)),
+        ("an-answer", "This is an answer", write_file(FileKind::Response, &[], response)),
+        ("a-letter", "no line begins with", "Dear Ada, it is attached.".to_owned()),
+        ("no-text", "It is not a text", "\0\u{1}\0".to_owned()),
+        ("later-version", "later version", request_file(&used).replace("REQUEST V1", "REQUEST V2")),
+        ("too-large", "This is too large", " ".repeat(33 * 1024 * 1024)),
+        ("batch-whole", "3 of 3 answered", whole.clone()),
+        ("batch-cut", "cut off on the way", whole[..whole.len() - 600].to_owned()),
+        ("batch-none", "0 of 2 answered", write_collection(FileKind::Batch, &[], none)),
         ("answer", "The answer is ready", request_file(&on("Studio – left").activate(&license))),
         ("answer-hostile", "The answer is ready", request_file(&on(hostile).activate(&license))),
         ("answer-rtl", "The answer is ready", request_file(&on("المحطة الأولى (2)").activate(&license))),
@@ -365,6 +417,7 @@ fn states(world: &World) -> Vec<State<'static>> {
         ("batch", "5 of 8 answered", batch),
         ("forged-receipt", "not from the computer that holds the seat", receipt(&given_up.with_new_key())),
         ("receipt", "The seat is free", receipt(&given_up)),
+        ("receipt-again", "The seat was free already", receipt(&given_up)),
         ("given-up", "its activation has ended since", request_file(&used)),
     ];
     files

@@ -21,6 +21,8 @@ const FULL: &[Tool] = &[
     Tool { program: "strace", package: "strace", what_for: "counting system calls" },
     Tool { program: "nsenter", package: "util-linux", what_for: "a computer without a network" },
     Tool { program: "zbarimg", package: "zbar-tools", what_for: "a QR decoder that nobody here wrote" },
+    Tool { program: "curl", package: "curl", what_for: "the portal from a script" },
+    Tool { program: "ansible-playbook", package: "ansible-core", what_for: "the Ansible role" },
     Tool { program: "pkg-config", package: "pkg-config", what_for: "building the C example" },
     Tool { program: "chromium", package: "chromium", what_for: "the portal as people see it" },
     Tool { program: "chromedriver", package: "chromium-driver", what_for: "driving that browser" },
