@@ -198,7 +198,8 @@ pub(super) fn batch(rows: &[Row], cut_off: bool, ticket: Option<&str>) -> Page {
     let body = html! {
         div class=(tone) role="status" {
             h1 { (title) }
-            @if answered < all { p { "What is wrong with the others is listed below; it did not stop these." } }
+            @if answered == 0 { p { "What is wrong with each is listed below." } }
+            @else if answered < all { p { "What is wrong with the others is listed below; it did not stop these." } }
             @if cut_off { p .wrong { "The end of the batch is missing: it was cut off on the way. What had arrived was answered." } }
             @if let Some(ticket) = ticket {
                 p { "One bundle takes all answers back. Copy it to every computer; each takes its own part." }
