@@ -66,13 +66,13 @@ impl Policy {
     /// The file's settings, and in their place the managed ones of the same names; an error is what is wrong, in words.
     fn merged(managed: Table, place: &str, path: &Path) -> Result<Self, String> {
         // Each by itself first: a mistake is named where it stands.
-        let _each: Self = managed.clone().try_into().map_err(|e| wrong(place, &e))?;
+        let _each: Self = managed.clone().try_into().map_err(|e| wrong(&place, &e))?;
         let Some(mut settings) = Self::file(path)? else {
-            return managed.try_into().map_err(|e| wrong(place, &e));
+            return managed.try_into().map_err(|e| wrong(&place, &e));
         };
-        let _each: Self = settings.clone().try_into().map_err(|e| wrong(path.display(), &e))?;
+        let _each: Self = settings.clone().try_into().map_err(|e| wrong(&path.display(), &e))?;
         settings.extend(managed);
-        settings.try_into().map_err(|e| wrong(path.display(), &e))
+        settings.try_into().map_err(|e| wrong(&path.display(), &e))
     }
 
     fn file(path: &Path) -> Result<Option<Table>, String> {
@@ -87,7 +87,7 @@ impl Policy {
             Err(e) => return Err(format!("{} cannot be looked at: {e}", path.display())),
         }
         let text = String::from_utf8(text).map_err(|_| format!("{} is not UTF-8", path.display()))?;
-        text.parse().map(Some).map_err(|e| wrong(path.display(), &e))
+        text.parse().map(Some).map_err(|e| wrong(&path.display(), &e))
     }
 
     /// What holds when nobody knows what the administrator wanted.
@@ -106,7 +106,7 @@ impl Policy {
     }
 }
 
-fn wrong(place: impl fmt::Display, error: &toml::de::Error) -> String {
+fn wrong(place: &dyn fmt::Display, error: &toml::de::Error) -> String {
     format!("{place}: {}", error.message())
 }
 

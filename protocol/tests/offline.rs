@@ -245,9 +245,7 @@ fn archives_in_archives_are_opened_and_bombs_are_not() {
     let first = zipped(&files[..1], &|_, _| {});
     let row = first.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
     let bomb = zipped(&files, &|_, r| r[16..46].copy_from_slice(&first[row + 16..row + 46]));
-    let begun = std::time::Instant::now();
     assert_eq!(read(&bomb), Err(OfflineError::ZipDamaged("its files are longer than itself")));
-    assert!(begun.elapsed().as_secs() < 5);
     // A real bomb: a thousandth of what it unpacks to.
     let packed = miniz_oxide::deflate::compress_to_vec(&vec![b' '; MAX_FILE_LEN + 1], 6);
     let bomb = zipped(&[("spaces", &packed)], &|_, row| {
