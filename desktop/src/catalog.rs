@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::documents::LicenseKind;
+use claviger_protocol::documents::{Accent, LicenseKind};
 use claviger_protocol::ids::VendorId;
 use claviger_protocol::ipc::{License, Vendor};
 use claviger_protocol::status::Status;
@@ -38,7 +38,13 @@ impl Face {
     /// The face of a vendor that the daemon knows.
     pub(crate) fn of(vendor: &Vendor) -> Self {
         let plain = Self::named(&vendor.id, &vendor.name);
-        Self { tone: plain.tone, picture: Image::default(), ..plain }
+        let accent = vendor.accent.as_deref().and_then(|text| text.parse::<Accent>().ok());
+        Self {
+            tone: accent
+                .map_or(plain.tone, |accent| Color::from_rgb_u8(accent.red, accent.green, accent.blue)),
+            picture: vendor.logo.as_deref().and_then(picture::logo).unwrap_or_default(),
+            ..plain
+        }
     }
 
     /// The face of a vendor of which only the name is known.
@@ -152,13 +158,15 @@ impl Catalog {
         let face = &self.faces[entry.face];
         let license = &entry.license;
         let end = license.expires.or_else(|| ended(license).then_some(license.since));
-        let days = license.expires.map_or(-1, |end| {
-            if end < look.now { -1 } else { i32::try_from(look.now.days_until(end)).unwrap_or(i32::MAX) }
-        });
+        let days = license
+            .expires
+            .filter(|end| *end >= look.now)
+            .map_or(-1, |end| dates::days_between(look.now, end).max(0));
         let day =
             |moment: Option<Timestamp>| moment.map(|m| dates::day(m, look.language)).unwrap_or_default();
         ui::Product {
             header: false,
+            action: action(license.status, license.certificate.is_some()).into(),
             key: entry.key.as_str().into(),
             name: entry.name.clone(),
             vendor: face.name.clone(),
@@ -308,6 +316,23 @@ fn weigh(status: Status, soon: bool) -> (ui::Level, Group) {
         | Status::Transferred
         | Status::Replaced => (ui::Level::Quiet, Group::Ended),
         _ => (ui::Level::Bad, Group::Attention),
+    }
+}
+
+/// What one does with a license first.
+fn action(status: Status, held: bool) -> &'static str {
+    match status {
+        _ if status.is_licensed() && held => "deactivate",
+        Status::UpdatesEnded if held => "deactivate",
+        Status::NotActivated
+        | Status::GivenUp
+        | Status::OtherMachine
+        | Status::Replaced
+        | Status::Released
+        | Status::Untrusted => "activate",
+        Status::Transferred | Status::NoMachineId | Status::StateUnreachable => "",
+        _ if status.is_licensed() => "",
+        _ => "refresh",
     }
 }
 

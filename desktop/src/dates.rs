@@ -53,7 +53,7 @@ const GERMAN: [&str; 12] = [
 pub(crate) fn day(moment: Timestamp, language: Language) -> String {
     match jiff::Timestamp::from_second(moment.0) {
         Ok(found) => civil(found.to_zoned(TimeZone::system()).date(), language),
-        Err(_) => moment.to_string(),
+        Err(_) => String::new(),
     }
 }
 
@@ -65,7 +65,19 @@ pub(crate) fn moment(moment: Timestamp, language: Language) -> String {
             let local = found.to_zoned(TimeZone::system());
             format!("{}, {:02}:{:02}", civil(local.date(), language), local.hour(), local.minute())
         }
-        Err(_) => moment.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// How many midnights lie between two moments, by the local calendar: what people count as days.
+#[must_use]
+pub(crate) fn days_between(from: Timestamp, to: Timestamp) -> i32 {
+    let local = |moment: Timestamp| {
+        jiff::Timestamp::from_second(moment.0).ok().map(|found| found.to_zoned(TimeZone::system()).date())
+    };
+    match (local(from), local(to)) {
+        (Some(from), Some(to)) => from.until(to).map_or(i32::MAX, |span| span.get_days()),
+        _ => i32::MAX,
     }
 }
 
@@ -81,6 +93,10 @@ pub(crate) fn calendar(date: Date, language: Language) -> String {
 fn civil(date: jiff::civil::Date, language: Language) -> String {
     let month = usize::try_from(date.month() - 1).unwrap_or(0).min(11);
     let (day, year) = (date.day(), date.year());
+    // No license has to do with such years: what says so is damaged, or lies.
+    if year < 1 {
+        return String::new();
+    }
     match language {
         Language::English => format!("{day} {} {year}", ENGLISH[month]),
         Language::French if day == 1 => format!("1er {} {year}", FRENCH[month]),
@@ -102,8 +118,19 @@ mod tests {
     }
 
     #[test]
+    fn days_are_counted_by_the_calendar() {
+        let noon = Timestamp(1_795_305_600 + 12 * 3600);
+        assert_eq!(days_between(noon, noon), 0);
+        assert_eq!(days_between(noon, noon.plus(5 * 86_400 + 60)), 5);
+        assert_eq!(days_between(noon, noon.plus(-86_400)), -1);
+        assert_eq!(days_between(noon, Timestamp(i64::MAX)), i32::MAX);
+    }
+
+    #[test]
     fn far_moments_are_no_trouble() {
-        assert!(!day(Timestamp(i64::MAX), Language::German).is_empty());
-        assert!(!moment(Timestamp(i64::MIN), Language::French).is_empty());
+        for far in [Timestamp(i64::MAX), Timestamp(i64::MIN), Timestamp(-62_167_219_200)] {
+            assert_eq!(day(far, Language::German), "", "{far}");
+            assert!(!moment(far, Language::French).contains('Z'), "{far}");
+        }
     }
 }

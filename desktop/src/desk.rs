@@ -9,8 +9,9 @@ use std::path::Path;
 use claviger_protocol::http::Seats;
 use claviger_protocol::ids::{DeviceName, VendorId};
 use claviger_protocol::ipc::{
-    ActivateCall, Consent, DaemonStatus, DeactivateReply, Finding, License, LicensesReply, Machine,
-    OfflineItem, OfflineReceiptReply, OfflineRequestReply, PreviewReply, SentEntry, ShowNoticeReply, Vendor,
+    ActivateCall, Consent, DaemonStatus, DeactivateReply, Finding, FreeCall, FreeMachineReply, License,
+    LicensesReply, Machine, OfflineItem, OfflineReceiptReply, OfflineRequestReply, PreviewReply, SentEntry,
+    Setting, ShowNoticeReply, ShowSeatsReply, Vendor,
 };
 
 pub(crate) use daemon::Daemon;
@@ -55,6 +56,10 @@ pub(crate) trait Desk {
     fn refresh(&mut self) -> Answer<Vec<License>>;
     fn machines(&mut self) -> Answer<Vec<Machine>>;
     fn rename(&mut self, name: DeviceName) -> Answer<DeviceName>;
+    fn seats(&mut self, target: Option<String>) -> Answer<ShowSeatsReply>;
+    fn free(&mut self, call: FreeCall) -> Answer<FreeMachineReply>;
+    fn settings(&mut self) -> Answer<Vec<Setting>>;
+    fn set(&mut self, name: &str, value: Option<String>) -> Answer<Vec<Setting>>;
     fn offline_request(&mut self, call: ActivateCall) -> Answer<OfflineRequestReply>;
     fn offline_import(&mut self, answers: Vec<String>) -> Answer<Vec<OfflineItem>>;
     fn offline_code(&mut self, code: String) -> Answer<License>;
@@ -71,7 +76,7 @@ pub(crate) trait Desk {
 }
 
 /// What a change of the daemon's list brings.
-pub(crate) type Listener<'a> = &'a mut dyn FnMut(Vec<License>) -> ControlFlow<()>;
+pub(crate) type Listener<'a> = &'a mut dyn FnMut(LicensesReply) -> ControlFlow<()>;
 
 /// Where a daemon is found, started and listened to.
 pub(crate) trait Desks: Send + Sync {

@@ -9,6 +9,7 @@ use claviger_protocol::offline::MAX_FILE_LEN;
 
 use crate::desk::{Answer, Trouble};
 use crate::platform;
+use crate::view::Picker;
 
 /// What a dropped file is.
 #[derive(Debug)]
@@ -46,6 +47,24 @@ fn bytes(path: &Path) -> Answer<Vec<u8>> {
         return Err(Trouble::new("not_ours", "the file is longer than any of Claviger's"));
     }
     Ok(found)
+}
+
+/// Asks by the desktop's own dialog; none when the person changes their mind, or the desktop has no dialog.
+pub(crate) fn pick(picker: Picker, typed: &str) -> Option<PathBuf> {
+    let at = self::typed(typed);
+    let mut dialog = rfd::FileDialog::new();
+    if let Some(folder) = at.parent().filter(|folder| folder.is_dir()) {
+        dialog = dialog.set_directory(folder);
+    }
+    let name = at.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match picker {
+        Picker::SaveRequest | Picker::Export => dialog.set_file_name(name).save_file(),
+        Picker::Profile => dialog.add_filter("Claviger", &["clvprofile"]).pick_file(),
+        Picker::Answer => {
+            dialog.add_filter("Claviger", &["clvres", "clvbundle", "zip", "eml", "txt"]).pick_file()
+        }
+        Picker::Adding => dialog.pick_file(),
+    }
 }
 
 /// Writes a new file for its owner alone; one that exists is not overwritten.

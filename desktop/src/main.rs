@@ -25,6 +25,8 @@ mod typing;
 mod ui;
 mod view;
 mod window;
+#[cfg(test)]
+mod words;
 mod worker;
 
 use std::cell::RefCell;
@@ -94,9 +96,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, begun: Instant) -> Result<(), slint::PlatformError> {
     let file = prefs::place();
     let prefs = file.as_deref().map(Prefs::read).unwrap_or_default();
-    let system_language = arguments.language.or_else(language_of_desktop).unwrap_or_default();
+    let system_language = language_of_desktop().unwrap_or_default();
     slint::BackendSelector::new().backend_name("winit".into()).select()?;
-    let window = Rc::new(Window::new(arguments)?);
+    let window = Rc::new(Window::new()?);
     let main = window.main();
     let (width, height) = arguments.size.unwrap_or((prefs.width, prefs.height));
     main.window().set_size(slint::LogicalSize::new(width, height));
@@ -104,15 +106,15 @@ fn run(arguments: &Arguments, begun: Instant) -> Result<(), slint::PlatformError
     let tell: worker::Tell =
         Arc::new(|news: News| in_window(move |mind| mind.controller.borrow_mut().hear(news)));
     let hands = worker::Threads::start(Arc::new(Daemon), tell);
-    let mut prefs_of_run = prefs;
-    if arguments.language.is_some() {
-        prefs_of_run.language = None;
-    }
+    let mut of_run = prefs.clone();
+    of_run.language = arguments.language.or(of_run.language);
+    of_run.theme = arguments.theme.map_or(of_run.theme, prefs::Look::from);
+    of_run.still |= arguments.still;
     let controller = Controller::new(
         window.clone(),
         Box::new(hands),
         Arc::new(SystemClock),
-        (prefs_of_run, file),
+        (of_run, prefs, file),
         system_language,
     );
     let mind = Rc::new(Mind { controller: RefCell::new(controller), queue: Queue::new() });
@@ -134,6 +136,11 @@ fn run(arguments: &Arguments, begun: Instant) -> Result<(), slint::PlatformError
     }
     answer_door(arguments);
     watch_window(&window, &act, arguments.measure.then_some(begun));
+    // An icon in the tray would keep the program alive: closing the window ends it all the same.
+    main.window().on_close_requested(|| {
+        let _ended = slint::quit_event_loop();
+        slint::CloseRequestResponse::HideWindow
+    });
     main.run()?;
     let size = main.window().size().to_logical(main.window().scale_factor());
     if arguments.size.is_none() {

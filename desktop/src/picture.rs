@@ -1,8 +1,11 @@
-//! Pictures: vendors' colours, and QR codes.
+//! Pictures: vendors' colours and logos, and QR codes.
 
+use std::io::Cursor;
+
+use claviger_protocol::documents::Logo;
 use claviger_protocol::offline::Portal;
 use qrcodegen::{QrCode, QrCodeEcc, QrSegment, Version};
-use slint::{Color, Image, Rgb8Pixel, SharedPixelBuffer};
+use slint::{Color, Image, Rgb8Pixel, Rgba8Pixel, SharedPixelBuffer};
 
 /// Light modules around a code, which scanners need (ISO/IEC 18004).
 const QUIET: u32 = 4;
@@ -25,6 +28,40 @@ pub(crate) fn tone(id: &str) -> Color {
         id.bytes().fold(0xcbf2_9ce4_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let (red, green, blue) = TONES[usize::try_from(hash >> 8).unwrap_or(0) % TONES.len()];
     Color::from_rgb_u8(red, green, blue)
+}
+
+/// Most bytes that a decoder may take beside the pixels themselves.
+const DECODER: usize = 2 * 1024 * 1024;
+
+/// A vendor's logo; none where it is damaged or too large. A profile is a stranger's file: its size is known before anything is
+/// allocated.
+#[must_use]
+pub(crate) fn logo(text: &str) -> Option<Image> {
+    let logo = Logo::from_text(text).ok()?;
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(logo.png()), png::Limits { bytes: DECODER });
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    decoder.set_ignore_text_chunk(true);
+    let mut reader = decoder.read_info().ok()?;
+    let side = usize::try_from(Logo::MAX_SIDE).ok()?;
+    let size = reader.output_buffer_size().filter(|size| *size <= side * side * 4)?;
+    let mut bytes = vec![0; size];
+    let frame = reader.next_frame(&mut bytes).ok()?;
+    if (frame.width, frame.height) != logo.size() {
+        return None;
+    }
+    let channels = frame.color_type.samples();
+    let mut pixels = SharedPixelBuffer::<Rgba8Pixel>::new(frame.width, frame.height);
+    let found = bytes.get(..frame.buffer_size())?.chunks_exact(channels);
+    for (pixel, found) in pixels.make_mut_slice().iter_mut().zip(found) {
+        *pixel = match *found {
+            [grey] => Rgba8Pixel::new(grey, grey, grey, 255),
+            [grey, alpha] => Rgba8Pixel::new(grey, grey, grey, alpha),
+            [red, green, blue] => Rgba8Pixel::new(red, green, blue, 255),
+            [red, green, blue, alpha] => Rgba8Pixel::new(red, green, blue, alpha),
+            _ => return None,
+        };
+    }
+    Some(Image::from_rgba8(pixels))
 }
 
 /// The QR code that opens the vendor's page with `request`; none where it does not fit one.
@@ -69,6 +106,34 @@ mod tests {
         let tones: std::collections::BTreeSet<u32> =
             (0..100).map(|n| tone(&format!("com.vendor{n}")).as_argb_encoded()).collect();
         assert!(tones.len() >= 6, "vendors look alike: {tones:?}");
+    }
+
+    fn png_of(side: u32, pixel: &[u8], colour: png::ColorType) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, side, side);
+        encoder.set_color(colour);
+        let pixels = pixel.repeat(usize::try_from(side * side).unwrap());
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        out
+    }
+
+    #[test]
+    fn logos_are_decoded_and_damaged_ones_are_not_shown() {
+        let text = |png: Vec<u8>| Logo::from_png(png).unwrap().to_text();
+        for (pixel, colour) in [
+            (&[9u8][..], png::ColorType::Grayscale),
+            (&[9, 200], png::ColorType::GrayscaleAlpha),
+            (&[9, 9, 9], png::ColorType::Rgb),
+            (&[9, 9, 9, 200], png::ColorType::Rgba),
+        ] {
+            let image = logo(&text(png_of(32, pixel, colour))).unwrap().to_rgba8().unwrap();
+            assert_eq!((image.width(), image.as_slice()[31].r), (32, 9), "{colour:?}");
+        }
+        let mut damaged = png_of(32, &[9, 9, 9], png::ColorType::Rgb);
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0xff;
+        assert!(Logo::from_png(damaged.clone()).is_err() || logo(&text(damaged)).is_none());
+        assert!(logo("").is_none() && logo("%%%").is_none() && logo(&"A".repeat(100_000)).is_none());
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use claviger_protocol::ids::{DeviceName, VendorId};
 use claviger_protocol::ipc::{
-    ActivateCall, Consent, DaemonStatus, DeactivateReply, Finding, License, LicensesReply, Machine,
-    OfflineReceiptReply, OfflineRequestReply, PreviewReply, SentEntry, ShowNoticeReply, Vendor,
+    ActivateCall, Consent, DaemonStatus, DeactivateReply, Finding, FreeCall, FreeMachineReply, License,
+    LicensesReply, Machine, OfflineReceiptReply, OfflineRequestReply, PreviewReply, SentEntry, Setting,
+    ShowNoticeReply, ShowSeatsReply, Vendor,
 };
 
 use crate::carry::{self, Taken};
 use crate::desk::{Answer, Desks};
 use crate::files::{self, Dropped};
+use crate::view::Picker;
 
 /// Something to be done.
 pub(crate) enum Task {
@@ -27,6 +29,9 @@ pub(crate) enum Task {
     },
     Refresh,
     Rename(DeviceName),
+    /// Who holds the seats of this license, or of all.
+    Seats(Option<String>),
+    Free(FreeCall),
     MakeRequest(ActivateCall),
     Open(PathBuf),
     Import(Vec<u8>),
@@ -54,6 +59,12 @@ pub(crate) enum Task {
     LookAround,
     AtLogin,
     SetAtLogin(bool),
+    Pick(Picker, String),
+    LoadSettings,
+    Set {
+        name: &'static str,
+        value: Option<String>,
+    },
 }
 
 /// All that the privacy screen shows.
@@ -77,7 +88,7 @@ pub(crate) struct Loaded {
 /// What came of it.
 pub(crate) enum News {
     /// The daemon's list changed.
-    Licenses(Vec<License>),
+    Licenses(LicensesReply),
     /// The stream of changes broke off.
     Lost(crate::desk::Trouble),
     Started(Answer<()>),
@@ -93,6 +104,8 @@ pub(crate) enum News {
     },
     Refreshed(Answer<()>),
     Renamed(Answer<DeviceName>),
+    Seats(Option<String>, Answer<ShowSeatsReply>),
+    Freed(Answer<FreeMachineReply>),
     RequestMade(Answer<Box<OfflineRequestReply>>),
     Opened(Answer<Dropped>),
     Imported(Answer<Vec<Taken>>),
@@ -112,6 +125,9 @@ pub(crate) enum News {
     Findings(Vec<Finding>),
     AtLogin(Option<bool>),
     SetAtLogin(bool, Answer<()>),
+    Picked(Picker, Option<PathBuf>),
+    Settings(Answer<Vec<Setting>>),
+    Set(Answer<Vec<Setting>>),
 }
 
 /// Does a task and tells what comes of it.
@@ -138,6 +154,11 @@ pub(crate) fn perform(desks: &Arc<dyn Desks>, task: Task, tell: &dyn Fn(News)) {
         }
         Task::Refresh => tell(News::Refreshed(desk().and_then(|mut desk| desk.refresh()).map(drop))),
         Task::Rename(name) => tell(News::Renamed(desk().and_then(|mut desk| desk.rename(name)))),
+        Task::Seats(target) => {
+            let answer = desk().and_then(|mut desk| desk.seats(target.clone()));
+            tell(News::Seats(target, answer));
+        }
+        Task::Free(call) => tell(News::Freed(desk().and_then(|mut desk| desk.free(call)))),
         Task::MakeRequest(call) => {
             tell(News::RequestMade(desk().and_then(|mut desk| desk.offline_request(call)).map(Box::new)));
         }
@@ -185,6 +206,9 @@ pub(crate) fn perform(desks: &Arc<dyn Desks>, task: Task, tell: &dyn Fn(News)) {
         }
         Task::LookAround => tell(News::Findings(desks.look_around())),
         Task::AtLogin => tell(News::AtLogin(desks.at_login())),
+        Task::LoadSettings => tell(News::Settings(desk().and_then(|mut desk| desk.settings()))),
+        Task::Set { name, value } => tell(News::Set(desk().and_then(|mut desk| desk.set(name, value)))),
+        Task::Pick(picker, typed) => tell(News::Picked(picker, files::pick(picker, &typed))),
         Task::SetAtLogin(on) => tell(News::SetAtLogin(on, desks.set_at_login(on))),
     }
 }

@@ -8,6 +8,8 @@ use claviger_client::manager::words;
 const NAME: usize = 120;
 /// Most characters of a sentence.
 const SENTENCE: usize = 600;
+/// Most characters that stand together without a place to break them.
+const LONGEST_WORD: usize = 36;
 /// Most marks that are stacked on one letter; languages need three.
 const MARKS: usize = 3;
 
@@ -24,7 +26,23 @@ pub(crate) fn sentence(text: &str) -> String {
     if text.trim().is_empty() {
         return String::new();
     }
-    words::sentence(&line(text, SENTENCE))
+    breakable(&words::sentence(&line(text, SENTENCE)))
+}
+
+/// Lets words that are longer than any line be broken: paths, and what a server sends to tear a page apart.
+#[must_use]
+pub(crate) fn breakable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut run = 0;
+    for c in text.chars() {
+        run = if c == ' ' || c == '\n' { 0 } else { run + 1 };
+        if run > LONGEST_WORD {
+            out.push('\u{200b}');
+            run = 1;
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// Several lines: a notice, a body. Each is cleaned by itself.
@@ -39,7 +57,7 @@ pub(crate) fn lines(text: &str, most: usize) -> String {
         if index > 0 {
             out.push('\n');
         }
-        out.push_str(&line(each, most));
+        out.push_str(&breakable(&line(each, most)));
     }
     out
 }
@@ -130,6 +148,17 @@ mod tests {
         assert_eq!(sentence(" "), "");
         assert_eq!(lines("one\r\ntwo\u{202e}", 100), "one\ntwo");
         assert!(lines(&"long\n".repeat(100_000), 1000).len() < 1100);
+    }
+
+    #[test]
+    fn no_word_is_longer_than_a_line() {
+        let longest = |text: &str| text.split([' ', '\u{200b}', '\n']).map(|word| word.chars().count()).max();
+        for shown in
+            [sentence(&"x".repeat(10_240)), lines(&"y".repeat(10_240), 4_000), breakable(&"/z".repeat(300))]
+        {
+            assert!(longest(&shown) <= Some(LONGEST_WORD), "{longest:?}", longest = longest(&shown));
+        }
+        assert_eq!(breakable("short words stay"), "short words stay");
     }
 
     #[test]

@@ -23,6 +23,21 @@ pub(crate) enum Form {
     Offline,
 }
 
+/// For which field a file is picked by the desktop's own dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Picker {
+    /// Something to add: a profile, an answer.
+    Adding,
+    /// The vendor's answer.
+    Answer,
+    /// Where the request or receipt goes.
+    SaveRequest,
+    /// A vendor's profile.
+    Profile,
+    /// Where the export goes.
+    Export,
+}
+
 /// A change of what is shown. Each holds the whole of its part.
 pub(crate) enum Change {
     Page(ui::Page),
@@ -69,7 +84,11 @@ pub(crate) enum Change {
     Computers {
         name: String,
         machines: Vec<ui::Machine>,
-        licenses: Vec<ui::Shared>,
+        others: Vec<ui::Other>,
+        warnings: Vec<String>,
+        licenses: usize,
+        known: bool,
+        asking: bool,
         busy: bool,
         problem: ui::Problem,
     },
@@ -88,6 +107,7 @@ pub(crate) enum Change {
         asked: bool,
         busy: bool,
     },
+    Picked(Picker, String),
     Look {
         theme: Look,
         still: bool,
@@ -129,6 +149,8 @@ pub(crate) struct DetailView {
     pub(crate) certificate: String,
     pub(crate) seats: Vec<ui::Seat>,
     pub(crate) total: u32,
+    pub(crate) taken: u32,
+    pub(crate) support: String,
     pub(crate) seats_known: bool,
     pub(crate) seats_busy: bool,
     pub(crate) seats_problem: ui::Problem,
@@ -186,7 +208,20 @@ pub(crate) struct SettingsView {
     pub(crate) problem: ui::Problem,
     pub(crate) busy: bool,
     pub(crate) login: Option<bool>,
+    /// The proxy and the network, where the daemon tells.
+    pub(crate) network: Option<NetworkView>,
     pub(crate) clear_file: bool,
+}
+
+/// How the daemon reaches the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NetworkView {
+    pub(crate) proxy: String,
+    pub(crate) proxy_locked: bool,
+    pub(crate) proxy_by_policy: bool,
+    pub(crate) on: bool,
+    pub(crate) locked: bool,
+    pub(crate) by_policy: bool,
 }
 
 /// What a person does.
@@ -217,6 +252,9 @@ pub(crate) enum Act {
     OpenFile(String),
     CopyDetail,
     Rename(String),
+    AskSeats,
+    AskSeatsOf,
+    Free { serial: String, machine: String, name: String, code: String },
     OfflineMake,
     OfflineSave(String),
     OfflineText(String),
@@ -240,7 +278,10 @@ pub(crate) enum Act {
     AddVendor(String),
     RemoveVendor(VendorId),
     Login(bool),
+    Proxy(String),
+    Network(bool),
     LookAround,
     CopyFindings,
     Resized(f32, f32),
+    Pick(Picker, String),
 }

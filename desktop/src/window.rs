@@ -9,7 +9,7 @@ use crate::catalog::Listing;
 use crate::prefs::{Language, Look};
 use crate::typing::Verdict;
 use crate::ui;
-use crate::view::{Act, Change, Form, FormView, OfflineView, PrivacyView, SettingsView, View};
+use crate::view::{Act, Change, Form, FormView, OfflineView, Picker, PrivacyView, SettingsView, View};
 
 /// Rows that are made when the list asks for them.
 struct Rows {
@@ -33,11 +33,8 @@ impl Model for Rows {
 /// The window.
 pub(crate) struct Window {
     main: ui::Main,
-    /// The language that the flag on the command line asks for, whatever the settings say.
-    forced_language: Option<Language>,
-    forced_look: Option<Look>,
-    forced_still: bool,
     look: Cell<Look>,
+    tray: RefCell<Option<ui::Tray>>,
 }
 
 fn model<T: Clone + 'static>(items: Vec<T>) -> ModelRc<T> {
@@ -57,15 +54,9 @@ impl Window {
     ///
     /// # Errors
     /// When the desktop gives none.
-    pub(crate) fn new(arguments: &crate::args::Arguments) -> Result<Self, slint::PlatformError> {
+    pub(crate) fn new() -> Result<Self, slint::PlatformError> {
         let main = ui::Main::new()?;
-        Ok(Self {
-            main,
-            forced_language: arguments.language,
-            forced_look: arguments.theme.map(Look::from),
-            forced_still: arguments.still,
-            look: Cell::new(Look::Dark),
-        })
+        Ok(Self { main, look: Cell::new(Look::Dark), tray: RefCell::new(None) })
     }
 
     /// The component.
@@ -80,7 +71,6 @@ impl Window {
     }
 
     fn dress(&self, look: Look) {
-        let look = self.forced_look.unwrap_or(look);
         self.look.set(look);
         let dark = match look {
             Look::Dark => true,
@@ -168,15 +158,44 @@ impl Window {
         }
     }
 
+    /// Puts an icon into the system tray, or takes it away. A desktop without a tray shows none, and that is all.
+    fn show_tray(&self, wanted: bool) {
+        if wanted == self.tray.borrow().is_some() {
+            return;
+        }
+        let tray = wanted.then(ui::Tray::new).and_then(Result::ok);
+        if let Some(tray) = &tray {
+            let weak = self.main.as_weak();
+            tray.on_open(move || weak.upgrade().iter().for_each(raise));
+            tray.on_quit(|| {
+                let _ended = slint::quit_event_loop();
+            });
+            let _shown = tray.show();
+        }
+        *self.tray.borrow_mut() = tray;
+    }
+
     fn show_settings(&self, view: SettingsView) {
         let settings = self.main.global::<ui::Settings>();
         settings.set_theme(view.theme);
         settings.set_language(view.language);
         settings.set_still(view.still);
         settings.set_tray(view.tray);
+        settings.set_tray_known(true);
+        self.show_tray(view.tray);
         settings.set_vendors(model(view.vendors));
         settings.set_problem(view.problem);
         settings.set_busy(view.busy);
+        settings.set_proxy_known(view.network.is_some());
+        if let Some(network) = view.network {
+            settings.set_proxy(i32::from(!network.proxy.is_empty()));
+            settings.set_proxy_address(network.proxy.into());
+            settings.set_proxy_locked(network.proxy_locked);
+            settings.set_proxy_by_policy(network.proxy_by_policy);
+            settings.set_network(network.on);
+            settings.set_network_locked(network.locked);
+            settings.set_network_by_policy(network.by_policy);
+        }
         settings.set_login_known(view.login.is_some());
         settings.set_login(view.login.unwrap_or(false));
         if view.clear_file {
@@ -271,6 +290,8 @@ impl View for Window {
                 detail.set_certificate(view.certificate.into());
                 detail.set_seats(model(view.seats));
                 detail.set_total(i32::try_from(view.total).unwrap_or(i32::MAX));
+                detail.set_taken(i32::try_from(view.taken).unwrap_or(i32::MAX));
+                detail.set_support(view.support.into());
                 detail.set_seats_known(view.seats_known);
                 detail.set_seats_busy(view.seats_busy);
                 detail.set_seats_problem(view.seats_problem);
@@ -278,14 +299,28 @@ impl View for Window {
                 detail.set_problem(view.problem);
                 detail.set_busy(view.busy);
             }
-            Change::Computers { name, machines, licenses, busy, problem } => {
+            Change::Computers {
+                name,
+                machines,
+                others,
+                warnings,
+                licenses,
+                known,
+                asking,
+                busy,
+                problem,
+            } => {
                 let computers = main.global::<ui::Computers>();
                 if computers.get_name() != name {
                     computers.set_new_name(name.as_str().into());
                 }
                 computers.set_name(name.into());
                 computers.set_machines(model(machines));
-                computers.set_licenses(model(licenses));
+                computers.set_others(model(others));
+                computers.set_warnings(strings(warnings));
+                computers.set_licenses(int(licenses));
+                computers.set_known(known);
+                computers.set_asking(asking);
                 computers.set_busy(busy);
                 computers.set_problem(problem);
             }
@@ -315,25 +350,35 @@ impl View for Window {
             }
             Change::Look { theme, still } => {
                 self.dress(theme);
-                main.global::<ui::Theme>().set_still(still || self.forced_still);
+                main.global::<ui::Theme>().set_still(still);
             }
             Change::Language(language) => {
-                let language = self.forced_language.or(language).unwrap_or_default();
+                let language = language.unwrap_or_default();
                 if let Err(error) = slint::select_bundled_translation(language.tag()) {
                     tracing::warn!("the window does not speak {}: {error}", language.tag());
                 }
             }
+            Change::Picked(picker, path) => match picker {
+                Picker::Adding => main.global::<ui::Adding>().set_file(path.into()),
+                Picker::Answer => main.global::<ui::Offline>().set_answer_file(path.into()),
+                Picker::SaveRequest => main.global::<ui::Offline>().set_save_as(path.into()),
+                Picker::Profile => main.global::<ui::Settings>().set_profile_file(path.into()),
+                Picker::Export => main.global::<ui::Privacy>().set_export_to(path.into()),
+            },
             Change::Dragging(on) => shell.set_dragging(on),
-            Change::Raise => {
-                use slint::winit_030::WinitWindowAccessor as _;
-                let _shown = main.show();
-                main.window().with_winit_window(|window| {
-                    window.set_minimized(false);
-                    window.focus_window();
-                });
-            }
+            Change::Raise => raise(main),
         }
     }
+}
+
+/// Brings the window before the others.
+fn raise(main: &ui::Main) {
+    use slint::winit_030::WinitWindowAccessor as _;
+    let _shown = main.show();
+    main.window().with_winit_window(|window| {
+        window.set_minimized(false);
+        window.focus_window();
+    });
 }
 
 /// Where acts go. They queue: an act that comes while another one is at work is done after it.
@@ -404,6 +449,10 @@ fn wire_shell(main: &ui::Main, act: &Dispatch) {
     let computers = main.global::<ui::Computers>();
     acts!(computers, act:
         on_rename(name) => Act::Rename(name.into());
+        on_ask_seats() => Act::AskSeats;
+        on_free(serial, machine, name, code) => Act::Free {
+            serial: serial.into(), machine: machine.into(), name: name.into(), code: code.into(),
+        };
     );
 }
 
@@ -430,6 +479,10 @@ fn wire_products(main: &ui::Main, act: &Dispatch) {
         on_copy() => Act::CopyDetail;
         on_deactivate() => Act::Deactivate(String::new());
         on_activate() => Act::ActivateAgain(String::new());
+        on_ask_seats() => Act::AskSeatsOf;
+        on_free(machine, name, code) => Act::Free {
+            serial: String::new(), machine: machine.into(), name: name.into(), code: code.into(),
+        };
         on_give_up_offline() => Act::OfflineDetail;
         on_refresh() => Act::Refresh;
     );
@@ -447,6 +500,7 @@ fn wire_adding(main: &ui::Main, act: &Dispatch) {
         on_several_edited(text) => Act::Several(text.into());
         on_activate_all() => Act::ActivateAll;
         on_open_file(path) => Act::OpenFile(path.into());
+        on_browse() => Act::Pick(Picker::Adding, String::new());
     );
     let (act_on, weak) = (act.clone(), main.as_weak());
     adding.on_serial_edited(move |typed| {
@@ -467,6 +521,7 @@ fn wire_offline(main: &ui::Main, act: &Dispatch) {
         on_choose(at) => Act::Choose(Form::Offline, index(at));
         on_make() => Act::OfflineMake;
         on_open_file(path) => Act::OpenFile(path.into());
+        on_browse_open() => Act::Pick(Picker::Answer, String::new());
         on_import_text(text) => Act::OfflineText(text.into());
         on_typed_edited(text) => Act::OfflineTyped(text.into());
         on_import_code() => Act::OfflineCode;
@@ -478,6 +533,11 @@ fn wire_offline(main: &ui::Main, act: &Dispatch) {
     offline.on_save(move || {
         let path = weak.upgrade().map(|main| main.global::<ui::Offline>().get_save_as());
         act_on(Act::OfflineSave(path.unwrap_or_default().into()));
+    });
+    let (act_on, weak) = (act.clone(), main.as_weak());
+    offline.on_browse_save(move || {
+        let typed = weak.upgrade().map(|main| main.global::<ui::Offline>().get_save_as());
+        act_on(Act::Pick(Picker::SaveRequest, typed.unwrap_or_default().into()));
     });
     let (act_on, weak) = (act.clone(), main.as_weak());
     offline.on_serial_edited(move |typed| {
@@ -504,6 +564,11 @@ fn wire_privacy(main: &ui::Main, act: &Dispatch) {
     let act_on = act.clone();
     privacy.on_withdraw(move |id| id.parse().into_iter().for_each(|id| act_on(Act::Withdraw(id))));
     let (act_on, weak) = (act.clone(), main.as_weak());
+    privacy.on_browse(move || {
+        let typed = weak.upgrade().map(|main| main.global::<ui::Privacy>().get_export_to());
+        act_on(Act::Pick(Picker::Export, typed.unwrap_or_default().into()));
+    });
+    let (act_on, weak) = (act.clone(), main.as_weak());
     privacy.on_export(move || {
         let path = weak.upgrade().map(|main| main.global::<ui::Privacy>().get_export_to());
         act_on(Act::Export(path.unwrap_or_default().into()));
@@ -528,7 +593,10 @@ fn wire_settings(main: &ui::Main, act: &Dispatch) {
         on_set_language(at) => Act::Language(language(at));
         on_set_still(on) => Act::Still(on);
         on_set_tray(on) => Act::Tray(on);
+        on_browse() => Act::Pick(Picker::Profile, String::new());
         on_add_vendor(path) => Act::AddVendor(path.into());
+        on_set_proxy(address) => Act::Proxy(address.into());
+        on_set_network(on) => Act::Network(on);
         on_set_login(on) => Act::Login(on);
     );
     let act_on = act.clone();

@@ -10,6 +10,8 @@ use crate::cross::{self, MACS, MSVC, Use, WINDOWS};
 use crate::shell::{self, Failure, Result};
 
 const PROGRAMS: &[&str] = &["claviger", "clavigerd", "claviger-server"];
+/// The manager window, which is built for this system only: Slint takes minutes.
+const WINDOW: &str = "claviger-desktop";
 
 /// Where the C library is built.
 pub(crate) fn capi_folder() -> Result<PathBuf> {
@@ -105,6 +107,8 @@ fn here() -> Result<()> {
         "claviger-daemon",
         "-p",
         "claviger-server",
+        "-p",
+        WINDOW,
     ]);
     shell::run(&mut build)?;
     build_capi(false)?;
@@ -117,6 +121,16 @@ fn here() -> Result<()> {
     for name in PROGRAMS {
         copy(&release.join(name), &dist.join("bin").join(name))?;
     }
+    copy(&release.join(WINDOW), &dist.join("bin").join(WINDOW))?;
+    for (file, place) in [
+        ("io.claviger.Claviger.desktop", "share/applications"),
+        ("io.claviger.Claviger.svg", "share/icons/hicolor/scalable/apps"),
+        ("io.claviger.Claviger.metainfo.xml", "share/metainfo"),
+    ] {
+        copy(&shell::root().join("packaging/desktop").join(file), &dist.join(place).join(file))?;
+    }
+    let fonts = shell::root().join("desktop/ui/fonts/OFL.txt");
+    copy(&fonts, &dist.join("share/doc/claviger-desktop/OFL.txt"))?;
     install_sdk(&capi_folder()?, &dist)?;
     man_and_completions(&dist)?;
     for name in ["LICENSE-MIT", "LICENSE-APACHE"] {

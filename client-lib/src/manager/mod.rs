@@ -245,11 +245,22 @@ impl Manager {
     /// # Errors
     /// [`ManagerError`]; [`ManagerError::Closed`] when the daemon ends.
     pub fn monitor(
-        mut self,
+        self,
         mut changed: impl FnMut(Vec<License>) -> ControlFlow<()>,
     ) -> Result<(), ManagerError> {
+        self.monitor_with_warnings(|reply| changed(reply.licenses))
+    }
+
+    /// The same, with what could not be read in sentences.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; [`ManagerError::Closed`] when the daemon ends.
+    pub fn monitor_with_warnings(
+        mut self,
+        changed: impl FnMut(LicensesReply) -> ControlFlow<()>,
+    ) -> Result<(), ManagerError> {
         frame::send(&self.stream, &Method::Monitor {}, Wants::Replies, LOCAL)?;
-        self.stream_replies(Duration::MAX, |reply: LicensesReply| changed(reply.licenses))
+        self.stream_replies(Duration::MAX, changed)
     }
 
     fn call<R: DeserializeOwned>(&mut self, method: &Method, patience: Duration) -> Result<R, ManagerError> {

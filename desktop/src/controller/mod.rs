@@ -1,6 +1,7 @@
 //! What the window knows and decides, without a window: acts of a person come in, news of the daemon come in, changes go to a view
 //! and tasks to hands. Everything here runs on one thread and waits for nothing.
 
+mod computers;
 mod forms;
 mod offline;
 mod privacy;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use claviger_protocol::clock::{Clock, Timestamp};
-use claviger_protocol::ipc::{DaemonStatus, License, Machine, Mode, Vendor};
+use claviger_protocol::ipc::{DaemonStatus, FreeCall, LicensesReply, Machine, Mode, Vendor};
 
 use crate::catalog::{Catalog, Face, Filter, Listing, Look};
 use crate::desk::Trouble;
@@ -38,6 +39,7 @@ enum Pending {
     RemoveVendor(claviger_protocol::ids::VendorId),
     Withdraw(claviger_protocol::ids::VendorId),
     ClearLog,
+    Free(FreeCall),
     Link(String),
 }
 
@@ -56,11 +58,15 @@ pub(crate) struct Controller {
     hands: Box<dyn Hands>,
     clock: Arc<dyn Clock>,
     prefs: Prefs,
+    /// What is kept for the next time: without what flags have set for this run.
+    kept: Prefs,
     prefs_file: Option<PathBuf>,
     system_language: Language,
     page: ui::Page,
     connection: ui::Connection,
     starting: bool,
+    /// A daemon was reached, or one was started.
+    met: bool,
     status: Option<DaemonStatus>,
     system: bool,
     vendors: Vec<Vendor>,
@@ -73,8 +79,7 @@ pub(crate) struct Controller {
     refreshing: bool,
     pending: Option<Pending>,
     undo: Option<Undo>,
-    rename_busy: bool,
-    computers_problem: ui::Problem,
+    computers: computers::Computers,
     findings: Vec<ui::Finding>,
     findings_text: String,
     looking: bool,
@@ -91,7 +96,7 @@ impl Controller {
         view: Rc<dyn View>,
         hands: Box<dyn Hands>,
         clock: Arc<dyn Clock>,
-        (prefs, prefs_file): (Prefs, Option<PathBuf>),
+        (prefs, kept, prefs_file): (Prefs, Prefs, Option<PathBuf>),
         system_language: Language,
     ) -> Self {
         Self {
@@ -99,11 +104,13 @@ impl Controller {
             hands,
             clock,
             prefs,
+            kept,
             prefs_file,
             system_language,
             page: ui::Page::Products,
             connection: ui::Connection::Connecting,
             starting: false,
+            met: false,
             status: None,
             system: false,
             vendors: Vec::new(),
@@ -116,8 +123,7 @@ impl Controller {
             refreshing: false,
             pending: None,
             undo: None,
-            rename_busy: false,
-            computers_problem: ui::Problem::default(),
+            computers: computers::Computers::default(),
             findings: Vec::new(),
             findings_text: String::new(),
             looking: false,
@@ -174,7 +180,7 @@ impl Controller {
             Act::StartDaemon => self.start_daemon(),
             Act::Answer(yes) => self.answered(yes),
             Act::Undo => self.undo(),
-            Act::Copy(text) => self.copy(text),
+            Act::Copy(text) => self.copy(&text),
             Act::Dropped(path) => self.hands.begin(Task::Open(path)),
             Act::OpenFile(typed) => self.hands.begin(Task::Open(files::typed(&typed))),
             Act::Knocked(line) => self.knocked(&line),
@@ -187,18 +193,17 @@ impl Controller {
             Act::Deactivate(key) => self.ask_deactivate(&key),
             Act::ActivateAgain(key) => self.activate_again(&key),
             Act::Refresh => self.refresh(),
-            Act::Rename(name) => self.rename(&name),
+            Act::Rename(_) | Act::AskSeats | Act::AskSeatsOf | Act::Free { .. } => self.act_on_computers(act),
             Act::LookAround => {
                 self.looking = true;
                 self.show_findings();
                 self.hands.begin(Task::LookAround);
             }
-            Act::CopyFindings => self.copy(self.findings_text.clone()),
+            Act::CopyFindings => self.copy(&self.findings_text.clone()),
             Act::Resized(width, height) => {
-                if (self.prefs.width, self.prefs.height) != (width, height) {
-                    (self.prefs.width, self.prefs.height) = (width, height);
-                }
+                (self.kept.width, self.kept.height) = (width, height);
             }
+            Act::Pick(picker, typed) => self.hands.begin(Task::Pick(picker, typed)),
             Act::Serial(..)
             | Act::Code(..)
             | Act::Choose(..)
@@ -231,7 +236,9 @@ impl Controller {
             | Act::Tray(_)
             | Act::AddVendor(_)
             | Act::RemoveVendor(_)
-            | Act::Login(_) => self.act_on_settings(act),
+            | Act::Login(_)
+            | Act::Proxy(_)
+            | Act::Network(_) => self.act_on_settings(act),
         }
     }
 
@@ -243,13 +250,13 @@ impl Controller {
             News::Started(answer) => self.started(answer),
             News::Loaded(Ok(loaded)) => {
                 self.connection = ui::Connection::Up;
+                self.met = true;
                 self.starting = false;
                 self.system = loaded.system || loaded.status.mode == Mode::System;
                 self.status = Some(loaded.status);
                 self.vendors = loaded.vendors;
                 self.machines = loaded.machines;
-                self.warnings = loaded.licenses.warnings.iter().take(5).map(|w| text::sentence(w)).collect();
-                self.take(loaded.licenses.licenses);
+                self.take(loaded.licenses);
                 self.show_connection(ui::Problem::default());
                 self.show_sends();
                 self.check_form(Form::Adding);
@@ -257,6 +264,7 @@ impl Controller {
                 self.show_several();
                 self.show_settings();
                 self.hands.begin(Task::AtLogin);
+                self.hands.begin(Task::LoadSettings);
                 if self.page == ui::Page::Privacy {
                     self.hands.begin(Task::LoadPrivacy);
                 }
@@ -280,9 +288,13 @@ impl Controller {
                     self.show_products();
                 }
             }
-            News::Renamed(answer) => self.renamed(answer),
+            News::Renamed(_) | News::Seats(..) | News::Freed(_) => self.hear_of_computers(news),
             News::Findings(findings) => self.found(findings),
             News::Opened(answer) => self.opened(answer),
+            News::Picked(picker, Some(path)) => {
+                self.view.show(Change::Picked(picker, path.display().to_string()));
+            }
+            News::Picked(_, None) => {}
             News::Progress(_)
             | News::Activated(_)
             | News::LineBegun(_)
@@ -298,7 +310,12 @@ impl Controller {
             | News::Withdrawn(_)
             | News::Cleared(_)
             | News::Exported(..) => self.hear_of_privacy(news),
-            News::VendorAdded(_) | News::VendorRemoved(..) | News::AtLogin(_) | News::SetAtLogin(..) => {
+            News::Settings(_)
+            | News::Set(_)
+            | News::VendorAdded(_)
+            | News::VendorRemoved(..)
+            | News::AtLogin(_)
+            | News::SetAtLogin(..) => {
                 self.hear_of_settings(news);
             }
         }
@@ -311,6 +328,9 @@ impl Controller {
         if same {
             return;
         }
+        // What was said belongs to the screen that it was said on.
+        self.undo = None;
+        self.view.show(Change::Said { word: "", name: String::new(), undo: false });
         match page {
             ui::Page::Privacy => {
                 self.show_privacy();
@@ -347,8 +367,10 @@ impl Controller {
         if self.starting && trouble.code == "daemon_not_running" {
             return;
         }
+        // The window starts the daemon once by itself; a daemon that ends later was ended by somebody.
+        let first = trouble.code == "daemon_not_running" && !std::mem::replace(&mut self.met, true);
         self.connection = match trouble.code.as_str() {
-            "daemon_not_running" | "daemon_not_installed" => ui::Connection::Missing,
+            "daemon_not_running" | "daemon_not_installed" | "system_down" => ui::Connection::Missing,
             "daemon_denied" | "daemon_not_trusted" => ui::Connection::Refused,
             "daemon_gone" if self.connection == ui::Connection::Up => ui::Connection::Connecting,
             _ => ui::Connection::Broken,
@@ -357,20 +379,24 @@ impl Controller {
             self.hands.listen_again();
         }
         self.show_connection(problem(trouble));
+        if first {
+            self.start_daemon();
+        }
     }
 
-    fn licenses_changed(&mut self, licenses: Vec<License>) {
+    fn licenses_changed(&mut self, reply: LicensesReply) {
         // The first list comes while everything is being loaded; after a restart the vendors may be others.
         if self.connection != ui::Connection::Up {
             self.hands.begin(Task::Load);
             return;
         }
-        self.take(licenses);
+        self.take(reply);
         self.show_connection(ui::Problem::default());
     }
 
-    fn take(&mut self, licenses: Vec<License>) {
-        self.catalog = Rc::new(Catalog::new(licenses, &self.vendors, self.now()));
+    fn take(&mut self, reply: LicensesReply) {
+        self.warnings = reply.warnings.iter().take(5).map(|warning| text::sentence(warning)).collect();
+        self.catalog = Rc::new(Catalog::new(reply.licenses, &self.vendors, self.now()));
         self.loaded = true;
         self.show_products();
         self.show_computers();
@@ -418,18 +444,6 @@ impl Controller {
         });
     }
 
-    fn show_computers(&self) {
-        let name = self.machines.first().map(|machine| text::name(machine.device_name.as_str(), ""));
-        let licenses = self.catalog.entries.iter().filter(|entry| entry.license.status.is_licensed());
-        self.view.show(Change::Computers {
-            name: name.unwrap_or_default(),
-            machines: self.machine_rows(),
-            licenses: licenses.take(0).map(|_| ui::Shared::default()).collect(),
-            busy: self.rename_busy,
-            problem: self.computers_problem.clone(),
-        });
-    }
-
     fn machine_rows(&self) -> Vec<ui::Machine> {
         let vendor = |machine: &Machine| {
             self.vendors
@@ -444,7 +458,7 @@ impl Controller {
                 vendor: vendor(machine).into(),
                 name: text::name(machine.device_name.as_str(), "").into(),
                 os: text::line(
-                    &format!("{} {}, {}", machine.os_family, machine.os_version, machine.os_arch),
+                    &format!("{} {}, {}", family(&machine.os_family), machine.os_version, machine.os_arch),
                     160,
                 )
                 .into(),
@@ -470,35 +484,6 @@ impl Controller {
         self.view.show(Change::Sends(facts.unwrap_or_default()));
     }
 
-    fn rename(&mut self, typed: &str) {
-        let name = claviger_protocol::ids::DeviceName::lossy(typed);
-        self.rename_busy = true;
-        self.show_computers();
-        self.hands.begin(Task::Rename(name));
-    }
-
-    fn renamed(&mut self, answer: Result<claviger_protocol::ids::DeviceName, Trouble>) {
-        self.rename_busy = false;
-        match answer {
-            Ok(name) => {
-                self.computers_problem = ui::Problem::default();
-                let before = self.machines.first().map(|machine| machine.device_name.to_string());
-                self.undo = before.filter(|before| before != name.as_str()).map(Undo::Name);
-                for machine in &mut self.machines {
-                    machine.device_name = name.clone();
-                }
-                self.view.show(Change::Said {
-                    word: "renamed",
-                    name: text::name(name.as_str(), ""),
-                    undo: self.undo.is_some(),
-                });
-                self.show_sends();
-            }
-            Err(trouble) => self.computers_problem = problem(&trouble),
-        }
-        self.show_computers();
-    }
-
     fn found(&mut self, findings: Vec<claviger_protocol::ipc::Finding>) {
         use claviger_protocol::ipc::Level;
         self.looking = false;
@@ -510,7 +495,7 @@ impl Controller {
                 Level::Error => ui::Level::Bad,
             },
             message: text::sentence(&finding.message).into(),
-            advice: text::line(finding.advice.as_deref().unwrap_or_default(), 600).into(),
+            advice: text::breakable(&text::line(finding.advice.as_deref().unwrap_or_default(), 600)).into(),
         };
         self.findings = findings.into_iter().take(200).map(row).collect();
         let mut lines = vec![format!("Claviger {}", env!("CARGO_PKG_VERSION"))];
@@ -566,7 +551,9 @@ impl Controller {
         }
     }
 
-    fn copy(&mut self, text: String) {
+    fn copy(&mut self, text: &str) {
+        // What lets a long word be broken is for the eye alone.
+        let text = text.replace('\u{200b}', "");
         if text.len() <= MAX_TEXT {
             self.view.show(Change::Clipboard(text));
             self.say("copied", "");
@@ -596,6 +583,7 @@ impl Controller {
             Pending::GiveUp(key) => self.give_up(&key),
             Pending::RemoveVendor(id) => self.remove_vendor(id),
             Pending::Withdraw(id) => self.withdraw(id),
+            Pending::Free(call) => self.free(call),
             Pending::ClearLog => self.hands.begin(Task::ClearLog),
             Pending::Link(serial) => {
                 self.go(ui::Page::Add);
@@ -628,7 +616,8 @@ impl Controller {
     fn link(&mut self, link: &str) {
         match Link::read(link) {
             Link::Activate(serial) => {
-                let shown = text::line(&serial, 100);
+                // A serial number stays on one line.
+                let shown = text::line(&serial, 100).replace('-', "\u{2011}");
                 self.ask(Pending::Link(serial), "link", &shown);
             }
             Link::CarriesCode => {
@@ -651,6 +640,16 @@ impl Controller {
             .cloned()
             .or_else(|| self.vendors.iter().find(|vendor| vendor.id == *id).map(Face::of))
             .unwrap_or_else(|| Face::named(id, name))
+    }
+}
+
+/// An operating system's family as people write it.
+fn family(word: &str) -> &str {
+    match word {
+        "linux" => "Linux",
+        "macos" => "macOS",
+        "windows" => "Windows",
+        other => other,
     }
 }
 

@@ -207,8 +207,8 @@ impl Controller {
     }
 
     fn notice(&self, notice: &NoticeShown) -> ui::Notice {
-        let short = |text: &str| text::line(text, 600).into();
-        let list = |items: &[String]| text::line(&items.join(", "), 2_000).into();
+        let short = |text: &str| text::breakable(&text::line(text, 600)).into();
+        let list = |items: &[String]| text::breakable(&text::line(&items.join(", "), 2_000)).into();
         ui::Notice {
             vendor: text::name(&notice.vendor_name, notice.vendor.as_str()).into(),
             id: short(&notice.id),
@@ -217,7 +217,14 @@ impl Controller {
             language: short(&notice.language),
             version: i32::try_from(notice.version).unwrap_or(i32::MAX),
             purpose: short(&notice.purpose),
-            fields: list(&notice.fields),
+            fields: slint::ModelRc::new(slint::VecModel::from(
+                notice
+                    .fields
+                    .iter()
+                    .take(50)
+                    .map(|field| text::line(field, 60).into())
+                    .collect::<Vec<slint::SharedString>>(),
+            )),
             controller: short(&notice.controller),
             address: short(&notice.address),
             contact: short(&notice.contact),

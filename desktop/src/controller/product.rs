@@ -14,6 +14,8 @@ use crate::{dates, text, ui};
 pub(super) struct Open {
     pub(super) key: String,
     pub(super) problem: ui::Problem,
+    pub(super) seats_busy: bool,
+    pub(super) seats_problem: ui::Problem,
 }
 
 impl Controller {
@@ -39,13 +41,27 @@ impl Controller {
             }
             return;
         };
+        let told = self.seats_of(entry.license.activation);
         self.view.show(Change::Detail(DetailView {
             product: catalog.row(entry, &look),
             facts: self.facts(&entry.license),
             certificate: entry.license.certificate.clone().unwrap_or_default(),
             busy: self.busy.contains(&self.product.key),
             problem: self.product.problem.clone(),
-            ..DetailView::default()
+            support: self
+                .vendors
+                .iter()
+                .find(|vendor| vendor.id == entry.license.vendor)
+                .and_then(|vendor| vendor.support.as_deref())
+                .map(|support| text::line(support, 200))
+                .unwrap_or_default(),
+            seats: told.map(|told| self.seat_rows(told)).unwrap_or_default(),
+            history: told.map(|told| self.event_rows(told)).unwrap_or_default(),
+            total: told.map_or(0, |told| told.total),
+            taken: told.map_or(0, |told| told.taken),
+            seats_known: told.is_some(),
+            seats_busy: self.product.seats_busy,
+            seats_problem: self.product.seats_problem.clone(),
         }));
     }
 
@@ -84,7 +100,7 @@ impl Controller {
         ];
         rows.into_iter()
             .filter(|(_, value)| !value.is_empty())
-            .map(|(label, value)| ui::Fact { label: label.into(), value: value.into() })
+            .map(|(label, value)| ui::Fact { label: label.into(), value: text::breakable(&value).into() })
             .collect()
     }
 
@@ -111,7 +127,7 @@ impl Controller {
         );
         lines.push(format!("Claviger {}", env!("CARGO_PKG_VERSION")));
         lines.extend(license.certificate.as_ref().map(|certificate| format!("certificate:\n{certificate}")));
-        self.copy(lines.join("\n"));
+        self.copy(&lines.join("\n"));
     }
 
     pub(super) fn ask_deactivate(&mut self, key: &str) {
@@ -136,10 +152,10 @@ impl Controller {
         match answer {
             Ok(reply) => {
                 let name = text::name(&reply.license.product_name, reply.license.product.as_str());
-                self.say(if reply.delivered { "deactivated" } else { "deactivated-later" }, &name);
                 if self.page == ui::Page::Product {
                     self.go(ui::Page::Products);
                 }
+                self.say(if reply.delivered { "deactivated" } else { "deactivated-later" }, &name);
             }
             Err(trouble) => {
                 if self.product.key != key || self.page != ui::Page::Product {

@@ -2,7 +2,7 @@
 
 use claviger_client::manager::profiles;
 use claviger_protocol::ids::VendorId;
-use claviger_protocol::ipc::Vendor;
+use claviger_protocol::ipc::{Setting, SettingSource, Vendor};
 
 use super::{Controller, Pending, Undo, problem};
 use crate::catalog::Face;
@@ -10,7 +10,7 @@ use crate::desk::Trouble;
 use crate::files;
 use crate::prefs::{Language, Look};
 use crate::tasks::{News, Task};
-use crate::view::{Act, Change, Form, SettingsView};
+use crate::view::{Act, Change, Form, NetworkView, SettingsView};
 use crate::{text, ui};
 
 /// The screen “Settings”.
@@ -20,6 +20,7 @@ pub(super) struct Settings {
     problem: ui::Problem,
     login: Option<bool>,
     clear_file: bool,
+    network: Option<NetworkView>,
 }
 
 impl Controller {
@@ -27,11 +28,13 @@ impl Controller {
         match act {
             Act::Theme(look) => {
                 self.prefs.theme = look;
+                self.kept.theme = look;
                 self.keep_prefs();
                 self.show_look();
             }
             Act::Language(language) => {
                 self.prefs.language = language;
+                self.kept.language = language;
                 self.keep_prefs();
                 self.show_look();
                 // Dates speak the language too.
@@ -43,12 +46,14 @@ impl Controller {
             }
             Act::Still(still) => {
                 self.prefs.still = still;
+                self.kept.still = still;
                 self.keep_prefs();
                 self.show_look();
                 self.show_settings();
             }
             Act::Tray(on) => {
                 self.prefs.tray = on;
+                self.kept.tray = on;
                 self.keep_prefs();
                 self.show_settings();
             }
@@ -61,6 +66,14 @@ impl Controller {
                     let name = self.face(&id, "").name.to_string();
                     self.ask(Pending::RemoveVendor(id), "remove-vendor", &name);
                 }
+            }
+            Act::Proxy(address) => {
+                let value = (!address.trim().is_empty()).then(|| address.trim().to_owned());
+                self.hands.begin(Task::Set { name: "proxy", value });
+            }
+            Act::Network(on) => {
+                let value = (!on).then(|| "off".to_owned());
+                self.hands.begin(Task::Set { name: "network", value });
             }
             Act::Login(on) => self.hands.begin(Task::SetAtLogin(on)),
             _ => {}
@@ -113,6 +126,19 @@ impl Controller {
                 self.undo = None;
                 self.settings_problem(&trouble);
             }
+            News::Settings(Ok(settings)) => {
+                self.settings.network = Some(network(&settings));
+                self.show_settings();
+            }
+            // A daemon of an earlier version has none.
+            News::Settings(Err(_)) => self.settings.network = None,
+            News::Set(Ok(settings)) => {
+                self.settings.network = Some(network(&settings));
+                self.settings.problem = ui::Problem::default();
+                self.show_settings();
+                self.hands.begin(Task::Load);
+            }
+            News::Set(Err(trouble)) => self.settings_problem(&trouble),
             News::AtLogin(login) => {
                 self.settings.login = login;
                 self.show_settings();
@@ -131,7 +157,7 @@ impl Controller {
     /// Saves what the person likes; a disk that is full does not keep anyone from working.
     pub(super) fn keep_prefs(&mut self) {
         let Some(file) = &self.prefs_file else { return };
-        if let Err(error) = self.prefs.write(file) {
+        if let Err(error) = self.kept.write(file) {
             let trouble = files::not_written(&error);
             self.settings_problem(&trouble);
         }
@@ -178,8 +204,24 @@ impl Controller {
             problem: self.settings.problem.clone(),
             busy: self.settings.busy,
             login: self.settings.login,
+            network: self.settings.network.clone(),
             clear_file: self.settings.clear_file,
         }));
+    }
+}
+
+/// What the daemon says about the network.
+fn network(settings: &[Setting]) -> NetworkView {
+    let find = |name: &str| settings.iter().find(|setting| setting.name == name);
+    let by_policy = |setting: &Setting| setting.source == SettingSource::Policy;
+    let (proxy, network) = (find("proxy"), find("network"));
+    NetworkView {
+        proxy: proxy.and_then(|p| p.value.as_deref()).map(|value| text::line(value, 300)).unwrap_or_default(),
+        proxy_locked: proxy.is_none_or(|p| p.locked),
+        proxy_by_policy: proxy.is_some_and(by_policy),
+        on: network.is_none_or(|n| n.value.as_deref() != Some("off")),
+        locked: network.is_none_or(|n| n.locked),
+        by_policy: network.is_some_and(by_policy),
     }
 }
 

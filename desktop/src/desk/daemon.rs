@@ -7,9 +7,9 @@ use claviger_client::manager::{Endpoint, Manager, ManagerError, Scope, doctor, e
 use claviger_protocol::clock::SystemClock;
 use claviger_protocol::ids::{DeviceName, VendorId};
 use claviger_protocol::ipc::{
-    ActivateCall, CallError, Consent, DaemonStatus, DeactivateReply, Finding, License, LicensesReply,
-    Machine, OfflineItem, OfflineReceiptReply, OfflineRequestReply, PreviewReply, SentEntry, ShowNoticeReply,
-    Vendor,
+    ActivateCall, CallError, Consent, DaemonStatus, DeactivateReply, Finding, FreeCall, FreeMachineReply,
+    License, LicensesReply, Machine, OfflineItem, OfflineReceiptReply, OfflineRequestReply, PreviewReply,
+    SentEntry, Setting, ShowNoticeReply, ShowSeatsReply, Vendor,
 };
 
 use super::{Answer, Desk, Desks, Listener, Trouble};
@@ -61,8 +61,20 @@ impl From<LaunchError> for Trouble {
 #[derive(Debug)]
 pub(crate) struct Daemon;
 
-fn connected() -> Result<Manager, ManagerError> {
-    Manager::connect(&Endpoint::find()?)
+fn connected() -> Answer<Manager> {
+    let endpoint = Endpoint::find()?;
+    match Manager::connect(&endpoint) {
+        Err(ManagerError::NotRunning { .. }) if endpoint.scope() == Scope::System => {
+            Err(system_down(&endpoint))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The whole computer's daemon does not run: nobody starts another one beside it.
+fn system_down(endpoint: &Endpoint) -> Trouble {
+    let error = LaunchError::SystemDown(endpoint.path().to_owned());
+    Trouble { code: "system_down".to_owned(), ..Trouble::from(error) }
 }
 
 impl Desks for Daemon {
@@ -75,12 +87,15 @@ impl Desks for Daemon {
         if Manager::connect(&endpoint).is_ok() {
             return Ok(());
         }
+        if endpoint.scope() == Scope::System {
+            return Err(system_down(&endpoint));
+        }
         launch::start(&endpoint)?;
         Ok(())
     }
 
     fn listen(&self, each: Listener<'_>) -> Answer<()> {
-        connected()?.monitor(each)?;
+        connected()?.monitor_with_warnings(each)?;
         Ok(())
     }
 
@@ -142,6 +157,18 @@ impl Desk for Manager {
     }
     fn rename(&mut self, name: DeviceName) -> Answer<DeviceName> {
         Ok(self.rename_machine(name)?)
+    }
+    fn seats(&mut self, target: Option<String>) -> Answer<ShowSeatsReply> {
+        Ok(Self::seats(self, target, None)?)
+    }
+    fn free(&mut self, call: FreeCall) -> Answer<FreeMachineReply> {
+        Ok(self.free_machine(call)?)
+    }
+    fn settings(&mut self) -> Answer<Vec<Setting>> {
+        Ok(Self::settings(self)?)
+    }
+    fn set(&mut self, name: &str, value: Option<String>) -> Answer<Vec<Setting>> {
+        Ok(Self::set(self, name.to_owned(), value)?)
     }
     fn offline_request(&mut self, call: ActivateCall) -> Answer<OfflineRequestReply> {
         Ok(self.make_offline_request(call)?)
