@@ -507,7 +507,25 @@ fn requests_are_closed_lists() {
     let mut held = serde_json::to_value(refresh_request()).unwrap();
     held["order"]["activations"][0]["path"] = json!("/home/someone");
     assert_eq!(sign_with(held.to_string()), "bad_json");
-    for order in ["refresh", "deactivate"] {
+    let mut seats = serde_json::to_value(seats_request()).unwrap();
+    assert_eq!(sign_with(seats.to_string()), "believed");
+    let one = seats["order"]["activations"][0].clone();
+    seats["order"]["activations"] = json!(vec![one; Request::MAX_SEATS + 1]);
+    assert_eq!(sign_with(seats.to_string()), "bad_claim");
+    let mut free = serde_json::to_value(free_request()).unwrap();
+    assert_eq!(sign_with(free.to_string()), "believed");
+    for (other, expected) in
+        [(json!("x".repeat(129)), "bad_claim"), (json!("a\u{7}b"), "bad_claim"), (json!(7), "bad_json")]
+    {
+        free["order"]["other"] = other;
+        assert_eq!(sign_with(free.to_string()), expected);
+    }
+    for whole in [seats_request(), free_request()] {
+        let mut more = serde_json::to_value(whole).unwrap();
+        more["order"]["email"] = json!("someone@example.org");
+        assert_eq!(sign_with(more.to_string()), "bad_json");
+    }
+    for order in ["refresh", "deactivate", "seats", "free"] {
         // Members of another order are unknown members, too.
         let mut mixed = whole.clone();
         mixed["order"]["op"] = json!(order);

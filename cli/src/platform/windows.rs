@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the console has no safe wrapper")]
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _};

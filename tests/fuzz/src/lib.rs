@@ -11,14 +11,15 @@ use std::fmt::Debug;
 
 use claviger_protocol::clock::Date;
 use claviger_protocol::documents::{
-    ActivationCertificate, Answer, Document, DocumentError, KeyInHeader, Keyset, Manifest, Receipt, Request,
-    Sunset, TrustAnchor, VendorProfile, sign,
+    ActivationCertificate, Answer, Document, DocumentError, KeyInHeader, Keyset, Logo, Manifest, Receipt,
+    Request, Sunset, TrustAnchor, VendorProfile, sign,
 };
 use claviger_protocol::http::{AnswerBody, HealthBody, KeysetBody, ManifestBody, Problem, RequestBody};
 use claviger_protocol::ids::{DeviceName, MachineId, ProductId, VendorId};
 use claviger_protocol::ipc::{
-    ActivateReply, AddVendorReply, CallError, DeactivateReply, DoctorReply, GetStatusReply, LicensesReply,
-    ListVendorsReply, Method, RenameMachineReply, ShowMachineReply,
+    ActivateReply, AddVendorReply, CallError, DeactivateReply, DoctorReply, FreeMachineReply, GetStatusReply,
+    LicensesReply, ListVendorsReply, Method, RenameMachineReply, SettingsReply, ShowMachineReply,
+    ShowSeatsReply,
 };
 use claviger_protocol::json::from_slice_strict;
 use claviger_protocol::keys::{KeyId, PublicKey, SigningKey};
@@ -120,8 +121,16 @@ pub fn vendor_profile(data: &[u8]) {
     let compiled_in = TrustAnchor::compiled_in(text);
     if let Ok((profile, keyset)) = VendorProfile::verify(text) {
         let (anchor, same, keyset_too) = compiled_in.expect("what verifies can be compiled in");
-        assert_eq!((same, keyset_too), (profile, keyset.clone()));
+        assert_eq!((&same, keyset_too), (&profile, keyset.clone()));
         assert_eq!(anchor.least_keyset, keyset.number);
+        let written = profile.shown_accent().map(|accent| accent.to_string());
+        assert_eq!(written.as_deref().map(str::parse), profile.shown_accent().map(Ok));
+        if let Some(logo) = profile.shown_logo() {
+            assert!(
+                logo.png().len() <= Logo::MAX_BYTES && logo.size().0.max(logo.size().1) <= Logo::MAX_SIDE
+            );
+            assert_eq!(Logo::from_text(&logo.to_text()), Ok(logo));
+        }
     }
 }
 
@@ -161,6 +170,7 @@ pub fn ipc_frame(data: &[u8]) {
     }
     let _ = (json::<GetStatusReply>(data), json::<ListVendorsReply>(data), json::<AddVendorReply>(data));
     let _ = (json::<LicensesReply>(data), json::<ActivateReply>(data), json::<DeactivateReply>(data));
+    let _ = (json::<ShowSeatsReply>(data), json::<FreeMachineReply>(data), json::<SettingsReply>(data));
     let _ = (json::<ShowMachineReply>(data), json::<RenameMachineReply>(data), json::<DoctorReply>(data));
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn install<E: From<String>>(
         return Err(format!("the registry's Run key cannot be written: {error}").into());
     }
     end_running()?;
-    let started = manage::detached(program).and_then(|mut command| command.spawn());
+    let started = manage::detached(program).spawn();
     started.map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
     Ok(Installed { name: format!(r"HKCU\{KEY}\{}", names::RUN_VALUE), file: None, by: "Windows" })
 }
