@@ -5,7 +5,9 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// Why a text is not the JSON that was expected.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +15,9 @@ pub enum JsonError {
     /// An object has the same name twice.
     #[error("the name “{0}” stands twice in one object")]
     Duplicate(String),
+    /// A list stands where an object should.
+    #[error("a list stands where an object should")]
+    List,
     /// Not JSON, trailing text, a missing or unknown field, or a value out of range.
     #[error("not the expected JSON: {0}")]
     Invalid(#[source] serde_json::Error),
@@ -34,6 +39,28 @@ pub fn from_slice_strict<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonErro
     }
     seen.and_then(|()| reader.end()).map_err(JsonError::Invalid)?;
     serde_json::from_slice(text).map_err(JsonError::Invalid)
+}
+
+/// Whether `value`, which was read from `text`, is written the one way: serde would take a list of a structure's values
+/// for the structure as well. What `value` leaves out may stand in `text`.
+#[must_use]
+pub(crate) fn is_plainly_written<T: Serialize>(text: &[u8], value: &T) -> bool {
+    let same = || -> serde_json::Result<bool> {
+        Ok(has_form_of(&serde_json::from_slice(text)?, &serde_json::to_value(value)?))
+    };
+    // Structures in a text without lists can only be objects.
+    !text.contains(&b'[') || same().unwrap_or(false)
+}
+
+fn has_form_of(read: &Value, meant: &Value) -> bool {
+    match (read, meant) {
+        (Value::Array(read), Value::Array(meant)) => read.iter().zip(meant).all(|(r, m)| has_form_of(r, m)),
+        (Value::Array(_), _) => false,
+        (Value::Object(read), Value::Object(meant)) => {
+            read.iter().all(|(name, r)| meant.get(name).is_none_or(|m| has_form_of(r, m)))
+        }
+        _ => true,
+    }
 }
 
 /// Walks a value and keeps nothing but the names of the objects that it is inside of.

@@ -5,7 +5,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::json::{JsonError, from_slice_strict};
+use crate::json::{JsonError, from_slice_strict, is_plainly_written};
 use crate::keys::{Jwk, KeyId, PublicKey, SigningKey};
 
 /// A kind of signed document.
@@ -221,9 +221,29 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// [`DocumentError::Signature`], or [`DocumentError::Json`] when the claims are not those of a `D`.
     pub fn verify<D: Document>(&self, key: &PublicKey) -> Result<D, DocumentError> {
-        key.verify(self.signed.as_bytes(), &self.signature).map_err(|_| DocumentError::Signature)?;
+        self.check(key)?;
         from_slice_strict(&decode(self.payload)?)
             .map_err(|source| DocumentError::Json { part: "content", source })
+    }
+
+    /// The same for a document that machines write: every structure in it is an object.
+    ///
+    /// # Errors
+    /// As [`Unverified::verify`].
+    pub(crate) fn verify_plain<D: Document>(&self, key: &PublicKey) -> Result<D, DocumentError> {
+        self.check(key)?;
+        let content = decode(self.payload)?;
+        let document: D =
+            from_slice_strict(&content).map_err(|source| DocumentError::Json { part: "content", source })?;
+        if is_plainly_written(&content, &document) {
+            Ok(document)
+        } else {
+            Err(DocumentError::Json { part: "content", source: JsonError::List })
+        }
+    }
+
+    fn check(&self, key: &PublicKey) -> Result<(), DocumentError> {
+        key.verify(self.signed.as_bytes(), &self.signature).map_err(|_| DocumentError::Signature)
     }
 
     /// Reads the claims without believing them: to learn which vendor's keys to look for, or to show a file.

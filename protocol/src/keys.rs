@@ -19,20 +19,58 @@ pub struct PublicKey(pub [u8; 32]);
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
+/// The y coordinates of the points of small order, little-endian: 0, 1, -1 and the two of order eight; and p and p + 1,
+/// which are 0 and 1 again.
+const SMALL_ORDER: [[u8; 32]; 7] = {
+    const fn near_p(lowest: u8) -> [u8; 32] {
+        let mut y = [0xff; 32];
+        (y[0], y[31]) = (lowest, 0x7f);
+        y
+    }
+    let mut one = [0; 32];
+    one[0] = 1;
+    [
+        [0; 32],
+        one,
+        near_p(0xec),
+        near_p(0xed),
+        near_p(0xee),
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+            0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+            0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ]
+};
+
 /// The signature does not belong to these bytes and this key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not match")]
 pub struct BadSignature;
 
 impl PublicKey {
-    /// Verifies `signature` (64 bytes) over `message`.
+    /// Verifies `signature` (64 bytes) over `message`. A key of small order signs nothing: anyone can make signatures that
+    /// fit it.
     ///
     /// # Errors
     /// [`BadSignature`] for anything but a good one.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        if self.has_small_order() {
+            return Err(BadSignature);
+        }
         signature::UnparsedPublicKey::new(&signature::ED25519, &self.0)
             .verify(message, signature)
             .map_err(|_| BadSignature)
+    }
+
+    /// Whether the key is one of the eight points whose multiples soon repeat, in any of their spellings.
+    fn has_small_order(&self) -> bool {
+        let mut y = self.0;
+        y[31] &= 0x7f;
+        SMALL_ORDER.contains(&y)
     }
 
     /// The key's name.
@@ -274,6 +312,23 @@ mod tests {
         assert_eq!(signature, key.sign(b"one"));
         assert_eq!(key.public().verify(b"one", &signature), Ok(()));
         assert_eq!(key.public().verify(b"two", &signature), Err(BadSignature));
+    }
+
+    #[test]
+    fn keys_of_small_order_sign_nothing() {
+        // With s = 0 and R = A, the equation holds for such keys and any message that hashes luckily; for the neutral
+        // point, for every message.
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut key = y;
+                key[31] |= sign;
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(&key);
+                for message in 0..64u8 {
+                    assert!(PublicKey(key).verify(&[message], &signature).is_err(), "{key:x?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -504,7 +504,20 @@ fn requests_are_closed_lists() {
         more.pointer_mut(place).unwrap()["email"] = json!("someone@example.org");
         assert_eq!(sign_with(more.to_string()), "bad_json", "{place}");
     }
+    // A list of an object's values is no second spelling of it.
+    let machine_facts = &whole["order"]["machine"];
+    let order = json!(["activate", whole["order"]["serial"], whole["order"]["proof"], machine_facts]);
+    let cpu = json!([machine_facts["cpu"]["model"], machine_facts["cpu"]["logical_cores"]]);
+    for (place, list) in [("/order", order), ("/order/machine/cpu", cpu)] {
+        let mut listed = whole.clone();
+        *listed.pointer_mut(place).unwrap() = list;
+        assert_eq!(sign_with(listed.to_string()), "bad_json", "{place}");
+    }
+    let mut empty = whole.clone();
+    empty["receipts"] = json!([]);
+    assert_eq!(sign_with(empty.to_string()), "believed");
     let mut held = serde_json::to_value(refresh_request()).unwrap();
+    assert_eq!(sign_with(held.to_string()), "believed");
     held["order"]["activations"][0]["path"] = json!("/home/someone");
     assert_eq!(sign_with(held.to_string()), "bad_json");
     let mut seats = serde_json::to_value(seats_request()).unwrap();

@@ -43,7 +43,7 @@ impl Receipt {
     pub fn verify(text: &str, vendor: &VendorId) -> Result<(Self, PublicKey), DocumentError> {
         let unverified = Unverified::parse::<Self>(text.trim())?;
         let key = unverified.carried_key().ok_or(DocumentError::NoKey)?;
-        let receipt: Self = unverified.verify(&key)?;
+        let receipt: Self = unverified.verify_plain(&key)?;
         same_vendor(&receipt.aud, vendor)?;
         Ok((receipt, key))
     }

@@ -171,7 +171,7 @@ impl Request {
     pub fn verify(text: &str, vendor: &VendorId) -> Result<(Self, PublicKey, Sha256), DocumentError> {
         let unverified = Unverified::parse::<Self>(text)?;
         let key = unverified.carried_key().ok_or(DocumentError::NoKey)?;
-        let request: Self = unverified.verify(&key)?;
+        let request: Self = unverified.verify_plain(&key)?;
         same_vendor(&request.aud, vendor)?;
         request.check()?;
         Ok((request, key, Sha256::of(text.as_bytes())))
