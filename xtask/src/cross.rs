@@ -23,7 +23,7 @@ pub(crate) const WINE: &str = "/usr/lib/wine/wine64";
 pub(crate) const WINE_SERVER: &str = "/usr/lib/wine/wineserver64";
 
 /// A file that has to be there, and the Debian package that has it.
-type Wanted = (&'static str, &'static str);
+pub(crate) type Wanted = (&'static str, &'static str);
 
 const RUST: &[Wanted] = &[
     (RUSTC, "rustc-web"),
@@ -48,14 +48,23 @@ pub(crate) enum Use {
 
 /// Makes sure that the tools are there. What is missing is installed when `install` says so, otherwise named.
 pub(crate) fn ensure(what: Use, install: bool) -> Result<()> {
-    let mut wanted: Vec<&Wanted> = RUST.iter().chain(MINGW).collect();
+    let mut wanted: Vec<&'static Wanted> = RUST.iter().chain(MINGW).collect();
     match what {
         Use::Build => {}
         Use::Run => wanted.extend(WINE_ONLY),
         Use::Lint => wanted.extend(LINTER),
     }
-    let mut missing: Vec<&str> =
-        wanted.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
+    packages(wanted, install)
+}
+
+/// Makes sure of Debian's Rust with the standard library's source, and of these files beside it.
+pub(crate) fn ensure_beside_rust(more: &'static [Wanted], install: bool) -> Result<()> {
+    packages(RUST.iter().chain(more), install)
+}
+
+fn packages(wanted: impl IntoIterator<Item = &'static Wanted>, install: bool) -> Result<()> {
+    let absent = wanted.into_iter().filter(|(file, _)| !Path::new(file).exists());
+    let mut missing: Vec<&str> = absent.map(|(_, package)| *package).collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());

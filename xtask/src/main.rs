@@ -7,6 +7,7 @@ mod cross;
 mod demo;
 mod dist;
 mod outcome;
+mod sanitize;
 mod shell;
 mod test;
 mod tools;
@@ -25,7 +26,7 @@ cargo xtask <command>
   test [--core] [--slow] [--install] [FILTER]
                      run every test; the last line says how many passed and failed
                      --core      only what needs nothing but Rust and a C compiler
-                     --slow      the long suites too (1,000 kill cycles and more)
+                     --slow      the long suites too (1,000 kill cycles, sanitizers, Windows programs and more)
                      --install   install what is missing (Debian; done without asking when run as root)
                      FILTER      only tests (or files in tests/tests) whose name contains this
                      Windows programs are built with Debian's Rust and run under Wine by the same tests

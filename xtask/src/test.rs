@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cross::{self, Use};
 use crate::outcome::{self, Outcome};
 use crate::shell::{self, Failure, Result};
-use crate::{tools, wine};
+use crate::{sanitize, tools, wine};
 
 /// What an end-to-end test file needs of the machine it runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ enum Needs {
     Hosts,
     /// Windows programs and Wine to run them.
     Wine,
+    /// The C library built with sanitizers.
+    Sanitizers,
 }
 
 /// Files that run a second time, with Windows programs under Wine.
@@ -69,6 +71,7 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("replace_machine", Needs::Namespaces),
     ("restore", Needs::Nothing),
     ("same_machine", Needs::Namespaces),
+    ("sanitizers", Needs::Sanitizers),
     ("seats", Needs::Namespaces),
     ("sent_log", Needs::Nothing),
     ("stolen_key", Needs::Nothing),
@@ -117,6 +120,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let found = tools::ensure(!options.core, options.install || shell::is_root())?;
     let begun = Instant::now();
     let mut lines = Vec::new();
+    // A suite that builds everything its own way needs nothing of what follows.
+    if options.filter.as_deref().is_some_and(|filter| filter.starts_with("sanitizers")) {
+        sanitized(&options, &mut lines)?;
+        return close(&lines, options.slow, begun.elapsed());
+    }
 
     let mut units = shell::cargo();
     units.args(["test", "--workspace", "--exclude", "claviger-tests", "--no-fail-fast"]);
@@ -147,6 +155,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if let Some(programs) = &programs {
         under_wine(&options, programs, &mut lines)?;
     }
+    sanitized(&options, &mut lines)?;
     close(&lines, options.slow, begun.elapsed())
 }
 
@@ -192,6 +201,45 @@ fn under_wine(options: &Options, native: &Path, lines: &mut Vec<Line>) -> Result
             tests.env("CLAVIGER_TEST_SLOW", "1");
         }
         lines.push(Line { suite: name(file), outcome: Ok(outcome::cargo_test(&mut tests)?) });
+    }
+    Ok(())
+}
+
+/// The client library and its C interface with a sanitizer in every line of them.
+fn sanitized(options: &Options, lines: &mut Vec<Line>) -> Result<()> {
+    for sanitizer in sanitize::ALL {
+        let suite = format!("sanitizers: {}", sanitizer.name());
+        if options.filter.as_deref().is_some_and(|filter| !suite.contains(filter)) {
+            continue;
+        }
+        let reason = if options.core {
+            Some("not part of --core".to_owned())
+        } else if !options.slow {
+            // The standard library and all dependencies are built anew for each.
+            Some("only with --slow".to_owned())
+        } else {
+            sanitize::ensure(options.install || shell::is_root()).err().map(|missing| missing.to_string())
+        };
+        if let Some(reason) = reason {
+            lines.push(Line { suite, outcome: Err(reason) });
+            continue;
+        }
+        let outcome = sanitize::unit_tests(sanitizer)?;
+        lines.push(Line { suite: format!("{suite}, the client library"), outcome: Ok(outcome) });
+        let outcome = match sanitize::archive(sanitizer) {
+            Ok(archive) => {
+                let mut tests = shell::cargo();
+                tests.args(["test", "-q", "-p", "claviger-tests", "--test", "sanitizers"]);
+                tests.args(["--", "--format", "pretty"]);
+                hermetic(&mut tests);
+                tests.env("CLAVIGER_TEST_SANITIZER", sanitizer.name());
+                tests.env("CLAVIGER_TEST_ARCHIVE", archive);
+                sanitizer.environment(&mut tests);
+                outcome::cargo_test(&mut tests)?
+            }
+            Err(failure) => Outcome { failed: 1, failures: vec![failure.to_string()], ..Outcome::default() },
+        };
+        lines.push(Line { suite: format!("{suite}, the C interface"), outcome: Ok(outcome) });
     }
     Ok(())
 }
@@ -252,7 +300,7 @@ fn end_to_end(
     for (name, needs) in files {
         let reason = match needs {
             // Below.
-            Needs::Wine => continue,
+            Needs::Wine | Needs::Sanitizers => continue,
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),
