@@ -9,7 +9,7 @@ use crate::daemon::{News, ToDaemon};
 use crate::platform::{self, Places};
 use crate::usage::UsageSink;
 use crate::vendor::{ProfileError, Vendor, VendorShared};
-use crate::worker::{PATIENCE, Workers};
+use crate::worker::{CLOSING, Workers};
 
 /// A copy of the library. Plug-ins use the process's own through [`Vendor::compiled_in`]; tests and tools that look at
 /// several places make their own with [`Library::builder`].
@@ -46,7 +46,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(library) = self.0.upgrade() {
             library.news.close();
-            library.workers.close(PATIENCE);
+            library.workers.close(CLOSING);
         }
     }
 }

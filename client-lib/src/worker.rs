@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::platform::Thread;
 
-/// How long the caller of anything is kept waiting.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+/// How long whoever opens a product waits for a slow disk. Nothing may hold a host's main thread for more than 5 ms in all.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(4);
+/// How long closing waits for threads; before it the C interface may have waited for a callback.
+pub(crate) const CLOSING: Duration = Duration::from_millis(3);
 
 /// Kinds of work.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,7 @@ impl Workers {
             return Ok(());
         }
         if let Some(ended) = lane.thread.take() {
-            ended.end(PATIENCE);
+            ended.end(CLOSING);
         }
         let lanes = self.clone();
         match Thread::start(Box::new(move || lanes.run(kind))) {

@@ -1,7 +1,8 @@
 // Many threads of a host at once, against the real library: they open, ask, refresh, activate, watch and close the same products
 // while the file of the certificate is replaced, torn and taken away under them. Built and run by ../tests/plugin_sdk.rs, and by
 // ../tests/sanitizers.rs with the sanitizers' eyes. Arguments: a profile, a product that is licensed, one that is not, the file
-// of the certificate, and how many rounds each thread goes. Every CHECK that fails is printed; their number is the exit code.
+// of the certificate, and how many rounds each thread goes. Every CHECK that fails is printed; their number is the exit code. With
+// guard.c preloaded it also says what was counted in the calls of the audio thread.
 #include <claviger.h>
 
 #include <atomic>
@@ -22,6 +23,14 @@ static std::atomic<int> failed{0};
             ++failed; \
         } \
     } while (false)
+
+// guard.c, where it is preloaded.
+extern "C" {
+void guard_enter(void) __attribute__((weak));
+void guard_leave(void) __attribute__((weak));
+unsigned long guard_count(void) __attribute__((weak));
+}
+static std::atomic<long> counted{-1};
 
 // What was given to the library as `user`, and is not released yet.
 static std::atomic<int> held{0};
@@ -101,16 +110,24 @@ int main(int argc, char **argv) {
         std::ofstream(certificate, std::ios::binary | std::ios::trunc) << good;
     });
 
-    // The audio thread: nothing but what it may call.
+    // The audio thread: nothing but what it may call. A lock that nobody else holds is taken without a call that anyone could
+    // count; here all others hold them all the time, so that whoever takes one has to wait, and the preloaded guard sees it.
     std::thread audio([&] {
         std::uint64_t changes = 0;
+        const bool locks = std::getenv("CT_LOCKS") != nullptr;
         while (!over) {
-            CHECK(clv_license_status(shared) == CLV_STATUS_NOT_ACTIVATED);
+            if (guard_enter) guard_enter();
+            const std::uint32_t status = clv_license_status(shared);
             clv_license_begin_use(shared);
             const std::uint64_t now = clv_license_changes(shared);
-            CHECK(now >= changes);
+            const bool run = clv_status_is_licensed(status);
+            // So that a guard that sees nothing is seen.
+            if (locks) clv_license_refresh(shared);
+            if (guard_leave) guard_leave();
+            CHECK(status == CLV_STATUS_NOT_ACTIVATED && !run && now >= changes);
             changes = now;
         }
+        if (guard_count) counted = static_cast<long>(guard_count());
     });
 
     std::vector<std::thread> crowd;
@@ -168,6 +185,6 @@ int main(int argc, char **argv) {
         }
         std::this_thread::yield();
     }
-    std::printf("%d failed, %ld heard\n", failed.load(), heard.load());
+    std::printf("%d failed, %ld heard, %ld guarded\n", failed.load(), heard.load(), counted.load());
     return failed > 99 ? 99 : failed.load();
 }

@@ -91,13 +91,23 @@ fn a_crowd_of_threads_agrees() {
     let program = home.path().join("crowd");
     let source = tilt::source().join("tests/native/crowd.cpp");
     compile("c++", &["-std=c++17", "-pthread"], &source, "claviger-static", &program);
-    for (mut command, rounds) in [(Command::new(&program), "300"), (valgrind(), "16")] {
-        if rounds == "16" {
-            command.args(["--fair-sched=yes"]).arg(&program);
-        }
+    let crowd = |mut command: Command, rounds: &str| {
         command.arg(&profile).args([tilt::PRODUCT, "com.example.other"]).arg(home.certificate()).arg(rounds);
-        let _said = run(&mut command, &home).ok();
-    }
+        run(&mut command, &home).ok()
+    };
+    let _said = crowd(Command::new(&program), "300");
+    let mut checked = valgrind();
+    checked.arg("--fair-sched=yes").arg(&program);
+    let _said = crowd(checked, "16");
+    // What the audio thread may call takes no lock, not even for a moment: all locks are wanted by the others all the time.
+    let mut guarded = Command::new(&program);
+    guarded.env("LD_PRELOAD", tilt::guard());
+    let done = crowd(guarded, "300");
+    assert!(done.stdout.contains(" 0 guarded"), "{done}");
+    let mut guilty = Command::new(&program);
+    guilty.env("LD_PRELOAD", tilt::guard()).env("CT_LOCKS", "1");
+    let done = crowd(guilty, "50");
+    assert!(!done.stdout.contains(" 0 guarded") && !done.stdout.contains("-1 guarded"), "{done}");
 }
 
 /// Rust ends a process that has no memory left; the library has a reserve to answer from.

@@ -222,8 +222,8 @@ uint32_t clv_license_open(const clv_vendor *vendor,
                           const char *released,
                           clv_license **out);
 
-// Gives a license back; NULL is nothing. Callbacks given with it are not called afterwards. Waits at most 10 ms (5 for
-// a callback in progress, 5 for threads). Any thread but an audio thread; also while a loader lock is held.
+// Gives a license back; NULL is nothing. Callbacks given with it are not called afterwards. Waits at most 5 ms (1 for
+// a callback in progress, then for threads). Any thread but an audio thread; also while a loader lock is held.
 void clv_license_close(clv_license *license);
 
 // The status: one atomic load. No lock, no allocation, no system call. Any thread, audio threads too. NULL answers
@@ -324,7 +324,7 @@ uint32_t clv_license_watch(const clv_license *license,
                            void *user,
                            clv_watch **out);
 
-// Ends a notification; NULL is nothing. Its callback is not called afterwards. Waits at most 10 ms. Any thread but an
+// Ends a notification; NULL is nothing. Its callback is not called afterwards. Waits at most 5 ms. Any thread but an
 // audio thread.
 void clv_watch_close(clv_watch *watch);
 

@@ -85,8 +85,8 @@ pub unsafe extern "C" fn clv_license_open(
     })
 }
 
-/// Gives a license back; NULL is nothing. Callbacks given with it are not called afterwards. Waits at most 10 ms (5 for
-/// a callback in progress, 5 for threads). Any thread but an audio thread; also while a loader lock is held.
+/// Gives a license back; NULL is nothing. Callbacks given with it are not called afterwards. Waits at most 5 ms (1 for
+/// a callback in progress, then for threads). Any thread but an audio thread; also while a loader lock is held.
 ///
 /// # Safety
 /// `license` is null or a handle that was not given back yet and that no other thread uses.

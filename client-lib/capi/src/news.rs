@@ -80,9 +80,9 @@ impl Gates {
         open
     }
 
-    /// Shuts them. A call in progress is waited for, at most five milliseconds in all: it may be the very one that shuts.
+    /// Shuts them. A call in progress is waited for, at most a millisecond in all: it may be the very one that shuts.
     pub(crate) fn silence(&self) {
-        let deadline = Instant::now() + Duration::from_millis(5);
+        let deadline = Instant::now() + Duration::from_millis(1);
         for gate in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             loop {
                 match gate.try_lock() {
@@ -222,7 +222,7 @@ pub unsafe extern "C" fn clv_license_watch(
     })
 }
 
-/// Ends a notification; NULL is nothing. Its callback is not called afterwards. Waits at most 10 ms. Any thread but an
+/// Ends a notification; NULL is nothing. Its callback is not called afterwards. Waits at most 5 ms. Any thread but an
 /// audio thread.
 ///
 /// # Safety

@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const STACK: usize = 512 * 1024;
+/// How long a thread that is done with our work is at least given to return.
+const RETURN: Duration = Duration::from_millis(1);
 
 /// A running thread.
 #[derive(Debug)]
@@ -84,11 +86,13 @@ impl Thread {
         }
         drop(ended);
         // All that is left to it is to return; bounded all the same, because a loader lock may be held here.
+        let left = deadline.saturating_duration_since(Instant::now()).max(RETURN);
         let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `until` is a place for a time; the thread is joined or detached once, because `self` is consumed.
         unsafe {
             libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until);
-            until.tv_nsec += 5_000_000;
+            until.tv_sec += libc::time_t::try_from(left.as_secs()).unwrap_or(0);
+            until.tv_nsec += libc::c_long::from(i32::try_from(left.subsec_nanos()).unwrap_or(0));
             if until.tv_nsec >= 1_000_000_000 {
                 until.tv_sec += 1;
                 until.tv_nsec -= 1_000_000_000;
