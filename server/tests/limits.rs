@@ -60,6 +60,13 @@ async fn requests_that_make_no_sense_get_problems_with_codes() {
         check(&post(body.as_bytes().to_vec()).await, 400, ProblemCode::BadRequest);
     }
     check(&post(vec![b' '; 1_100_000]).await, 413, ProblemCode::TooLarge);
+    // Whoever announces too much is told before it is sent.
+    let announced = b"POST /v1/activate HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000000\r\n\r\n{";
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(announced).await.unwrap();
+    let mut said = [0; 12];
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 413");
     let with = |request: &str| json!({ "request": request }).to_string().into_bytes();
     let reply = post(with("a.b.c")).await;
     check(&reply, 422, ProblemCode::BadDocument);
@@ -139,6 +146,7 @@ async fn administrators_do_what_their_keys_allow() {
     let (all, read) = (all.1.to_string(), read.1.to_string());
     let nobody = exchange(server.address, "GET", "/v1/admin/licenses", &[], b"").await;
     assert_eq!((nobody.status, nobody.problem().code), (401, ProblemCode::Unauthorized));
+    assert!(nobody.head.contains("www-authenticate: bearer"), "{}", nobody.head);
     let wrong = call("GET", "/v1/admin/licenses".into(), "clvadm_wrong".into(), json!(null)).await;
     assert_eq!(wrong.status, 401);
     let order = json!({ "product": "synth", "kind": "perpetual", "seats": 2, "order_id": "A-1" });
@@ -197,7 +205,7 @@ async fn administrators_do_what_their_keys_allow() {
     let list =
         call("GET", format!("/v1/admin/licenses?after={next}"), read.clone(), json!(null)).await.json();
     assert_eq!(list["licenses"][0]["serial"], "SHOP0001");
-    for limit in ["x", "0"] {
+    for limit in ["x", "0", "1001", "-1", "4294967296"] {
         let path = format!("/v1/admin/licenses?limit={limit}");
         assert_eq!(call("GET", path, read.clone(), json!(null)).await.status, 400, "{limit}");
     }

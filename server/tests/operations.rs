@@ -631,3 +631,26 @@ fn an_init_without_a_passphrase_leaves_no_folder() {
     assert!(!vendor.run(&args).status.success());
     assert!(!vendor.path("data").exists());
 }
+
+#[cfg(target_os = "linux")] // where a device is that is always full
+#[test]
+fn a_full_disk_does_not_swallow_unlock_codes_unsaid() {
+    let vendor = Vendor::ready();
+    vendor.json(&["product", "add", "com.example.synth", "--name", "Synth", "--data", "data"]);
+    let issue = ["license", "issue", "--product", "synth", "--data", "data"];
+    let onto = |args: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        vendor.command(args).stdout(full).output().unwrap()
+    };
+    let done = onto(&issue);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(7), "{said}");
+    assert!(said.contains("carried out") && said.contains("license transfer"), "{said}");
+    assert_eq!(onto(&[&issue[..], &["--json"]].concat()).status.code(), Some(7));
+    assert_eq!(onto(&["man"]).status.code(), Some(7));
+    // Whoever closes the pipe has seen enough.
+    let mut child =
+        vendor.command(&["license", "list", "--data", "data"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}

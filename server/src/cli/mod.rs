@@ -81,6 +81,8 @@ pub fn main() -> ExitCode {
     };
     let output = Output::new(cli.json);
     start_log();
+    // One that serves has told its address long ago when it ends.
+    let tells = !matches!(cli.command, Command::Serve(_));
     let done: Result<(), Failure> = match cli.command {
         Command::Init(args) => init::run(*args, output),
         Command::Serve(args) => serve::run(&args, output),
@@ -102,7 +104,7 @@ pub fn main() -> ExitCode {
         Command::Notice(args) => notice::run(&args, output),
         Command::Telemetry(args) => telemetry::run(args, output),
     };
-    match done {
+    match done.and_then(|()| if tells { output.finish() } else { Ok(()) }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),
     }

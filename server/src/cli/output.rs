@@ -1,10 +1,14 @@
 //! How commands speak: sentences for people, JSON for programs, one exit code a kind of failure.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+
+/// Why standard output did not take what was said: the first failure of this process.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
@@ -28,26 +32,44 @@ impl Output {
     /// A sentence or a table row for people; silent under `--json`.
     pub fn say(self, text: impl fmt::Display) {
         if !self.json {
-            // A closed pipe (`| head`) is no reason to fail or to panic.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            note(writeln!(io::stdout(), "{text}"));
         }
     }
 
     /// A warning for people, on standard error; also under `--json`.
     pub fn warn(self, text: impl fmt::Display) {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{text}");
     }
 
     /// Bytes for whoever asked for them, such as a manual page.
     pub fn raw(self, bytes: &[u8]) {
-        let _ = std::io::stdout().write_all(bytes);
+        note(io::stdout().write_all(bytes));
     }
 
     /// The result for programs, one line; silent without `--json`.
     pub fn result(self, value: &impl Serialize) {
         if self.json {
             let text = serde_json::to_string(value).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"));
-            let _ = writeln!(std::io::stdout(), "{text}");
+            note(writeln!(io::stdout(), "{text}"));
+        }
+    }
+
+    /// Whether everything that was said arrived. A closed pipe (`| head`) counts: its reader has seen enough.
+    ///
+    /// # Errors
+    /// When standard output could not be written, on a full disk for example.
+    pub fn finish(self) -> Result<(), Failure> {
+        note(io::stdout().flush());
+        match LOST.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None => Ok(()),
+            Some(error) => Err(Failure::new(
+                FailureKind::Environment,
+                format!("the command was carried out, but its result could not be written: {error}"),
+            )
+            .hint(
+                "unlock codes and keys that it told are lost: `license transfer SERIAL` makes a new code, `admin-key \
+                 remove` ends a key",
+            )),
         }
     }
 
@@ -59,14 +81,23 @@ impl Output {
             let body = serde_json::json!({ "error": {
                 "code": failure.kind.code(), "message": failure.to_string(), "advice": failure.hint,
             }});
-            let _ = writeln!(std::io::stdout(), "{body}");
+            let _ = writeln!(io::stdout(), "{body}");
         } else {
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            let _ = writeln!(io::stderr(), "error: {failure}");
             if let Some(hint) = &failure.hint {
-                let _ = writeln!(std::io::stderr(), "hint: {hint}");
+                let _ = writeln!(io::stderr(), "hint: {hint}");
             }
         }
         ExitCode::from(failure.kind.exit_code())
+    }
+}
+
+/// Remembers what went wrong with standard output first.
+fn note(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 }
 

@@ -60,7 +60,7 @@ pub fn decide(world: &mut World, command: &Command, context: &Context<'_>) -> De
                 outcome,
                 receipts,
             };
-            if !told {
+            if !told && !is_strangers(world, command, &claims) {
                 let answered = Answered {
                     hash: command.hash,
                     claims: claims.clone(),
@@ -74,6 +74,21 @@ pub fn decide(world: &mut World, command: &Command, context: &Context<'_>) -> De
         }
         Err(refusal) => Decision::Refused(refusal),
     }
+}
+
+/// Whether an answer tells and changes nothing, for a device key that nobody knows: anyone can ask for as many of these as
+/// they like, and the database must not grow by them. Asked again, it is answered again.
+fn is_strangers(world: &World, command: &Command, claims: &AnswerClaims) -> bool {
+    let nothing = match &claims.outcome {
+        Claimed::Activated(_) | Claimed::Seats(_) | Claimed::Freed { .. } => false,
+        Claimed::Refreshed(states) => states.iter().all(|s| s.ended == Some(EndReason::Unknown)),
+        Claimed::Deactivated => true,
+    };
+    let no_effect = |r: &ReceiptAck| matches!(r.outcome, ReceiptOutcome::Unknown | ReceiptOutcome::Refused);
+    nothing
+        && claims.receipts.iter().all(no_effect)
+        && claims.reissued.is_empty()
+        && !world.knows_device(command.machine_id, &command.device)
 }
 
 /// A request that was answered before: the same answer, unless the activation it made is over.

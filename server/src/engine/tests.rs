@@ -218,6 +218,36 @@ fn a_certificate_that_was_given_up_is_flagged_once_when_it_comes_back() {
 }
 
 #[test]
+fn strangers_who_are_told_nothing_leave_nothing_behind() {
+    let (mut world, mut fresh) = (world(1, 6), Fresh::default());
+    let held = certificate(run(&mut world, &fresh.activate(1, 1, None), NOW)).unwrap();
+    let kept = world.changes().answers.len();
+    let ask = |ids: &[ActivationId]| {
+        Order::Refresh(ids.iter().map(|id| Held { id: *id, rev: 0, shown: Shown::Nothing }).collect())
+    };
+    let mut forged = fresh.command(9, 1, Order::Deactivate);
+    forged.receipts = vec![fresh.receipt(1, 9, held.jti), GivenReceipt::Forged(ReceiptId([5; 16]))];
+    let strangers = [
+        fresh.command(9, 1, ask(&[])),
+        fresh.command(9, 1, ask(&[ActivationId([7; 16]), held.jti])),
+        fresh.command(9, 1, Order::Deactivate),
+        forged,
+    ];
+    for command in strangers {
+        assert!(matches!(run(&mut world, &command, NOW), Decision::Answer(_)));
+        assert_eq!(world.changes().answers.len(), kept);
+    }
+    // The machine itself, and another user of it, are given the same answer again.
+    for user in 1..3 {
+        assert!(matches!(
+            run(&mut world, &fresh.command(1, user, ask(&[held.jti])), NOW),
+            Decision::Answer(_)
+        ));
+    }
+    assert_eq!(world.changes().answers.len(), kept + 2);
+}
+
+#[test]
 fn an_activation_that_ended_before_a_restore_is_not_brought_back_by_its_request() {
     let (mut world, mut fresh) = (world(1, 6), Fresh::default());
     let command = fresh.activate(1, 1, None);

@@ -159,8 +159,8 @@ fn objects<'de, T: DeserializeOwned, D: Deserializer<'de>>(reader: D) -> Result<
 /// How many rows a page has.
 fn page(limit: Option<u32>) -> Result<u32, ApiProblem> {
     match limit.unwrap_or(100) {
-        0 => Err(bad(format!("the limit is 1 to {MAX_PAGE}"))),
-        limit => Ok(limit.min(MAX_PAGE)),
+        limit if (1..=MAX_PAGE).contains(&limit) => Ok(limit),
+        _ => Err(bad(format!("the limit is 1 to {MAX_PAGE}"))),
     }
 }
 
@@ -306,7 +306,8 @@ pub(super) struct LicenseQuery {
     order_id: Option<String>,
     /// `next` of the page before.
     after: Option<i64>,
-    /// At most this many: 1 to 1,000; 100 unless it is given. More is read as 1,000.
+    /// At most this many; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
 }
 
@@ -529,7 +530,8 @@ pub(super) struct ActivationQuery {
     /// Ended ones too.
     #[serde(default)]
     all: bool,
-    /// At most this many: 1 to 1,000; 100 unless it is given. More is read as 1,000.
+    /// At most this many; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
 }
 

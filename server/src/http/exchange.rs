@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
 use axum::http::{HeaderValue, Request as HttpRequest, header};
 use axum::response::{IntoResponse, Response};
@@ -191,6 +191,10 @@ pub(super) async fn read_body_within(
     limit: usize,
     time: Duration,
 ) -> Result<axum::body::Bytes, BodyError> {
+    // One that says so itself need not be waited for.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
+        return Err(BodyError::TooLarge);
+    }
     match tokio::time::timeout(time, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {

@@ -38,10 +38,32 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`], or those of the file system.
 pub fn publish_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    name_new(temporary, path).inspect_err(|_| discard(temporary))
+}
+
+/// The same; a temporary file that could not be moved stays where it is.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or those of the file system.
+pub fn name_new(temporary: &Path, path: &Path) -> io::Result<()> {
     // A hard link refuses an existing name in one step, which a rename does not.
-    let linked = fs::hard_link(temporary, path);
-    discard(temporary);
-    linked.and_then(|()| sync_parent(path))
+    match fs::hard_link(temporary, path) {
+        Ok(()) => discard(temporary),
+        Err(e) if has_no_links(&e) => rename_new(temporary, path)?,
+        Err(e) => return Err(e),
+    }
+    sync_parent(path)
+}
+
+/// Whether a file system knows no hard links: the FAT of a memory stick, some network shares.
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+}
+
+/// Without hard links: the name is taken first, by an empty file that must be new, and then replaced.
+fn rename_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    drop(OpenOptions::new().write(true).create_new(true).open(path)?);
+    fs::rename(temporary, path).inspect_err(|_| discard(path))
 }
 
 /// Opens a new file for writing, with its permissions from the first moment.
@@ -164,6 +186,21 @@ mod tests {
         shred(&path).unwrap();
         assert_eq!(fs::read(&other_name).unwrap(), [0; 5], "the content itself is gone");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary files stay");
+    }
+
+    #[test]
+    fn where_there_are_no_hard_links_nothing_is_replaced_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let (temporary, path) = (dir.path().join("t"), dir.path().join("a"));
+        fs::write(&temporary, "one").unwrap();
+        rename_new(&temporary, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        fs::write(&temporary, "two").unwrap();
+        assert_eq!(rename_new(&temporary, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&temporary).unwrap()), (b"one".into(), b"two".into()));
+        fs::remove_file(&temporary).unwrap();
+        assert!(rename_new(&temporary, &dir.path().join("b")).is_err());
+        assert!(!dir.path().join("b").exists(), "no empty file stays under the name");
     }
 
     #[test]

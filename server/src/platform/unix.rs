@@ -14,9 +14,13 @@ pub(crate) fn with_mode(options: &mut OpenOptions, mode: u32) -> &mut OpenOption
     options.mode(mode)
 }
 
-/// Gives an open file exactly these permissions: the umask may have taken bits away that a public file needs.
+/// Gives an open file exactly these permissions: the umask may have taken bits away that a public file needs. A file
+/// system that keeps none (the FAT of a memory stick) refuses: there the medium itself is what must be kept.
 pub(crate) fn restrict(file: &File, mode: u32) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(mode))
+    match file.set_permissions(Permissions::from_mode(mode)) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
 }
 
 /// Gives a file that another library has made exactly these permissions.

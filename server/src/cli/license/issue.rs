@@ -148,15 +148,11 @@ impl Written {
 
     fn keep(mut self) -> Result<(), Failure> {
         self.kept = true;
-        // A hard link never replaces a file that appeared meanwhile, and leaves the codes where they are if it fails.
-        let named =
-            std::fs::hard_link(&self.temporary, &self.path).and_then(|()| durable::sync_parent(&self.path));
-        named.map_err(|e| {
+        // A file that appeared meanwhile is never replaced, and the codes stay where they are if this fails.
+        durable::name_new(&self.temporary, &self.path).map_err(|e| {
             Failure::new(FailureKind::Environment, format!("could not name the file of codes: {e}"))
                 .hint(format!("the licenses are issued; their codes are in {}", self.temporary.display()))
-        })?;
-        let _ = std::fs::remove_file(&self.temporary);
-        Ok(())
+        })
     }
 }
 
