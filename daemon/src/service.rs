@@ -66,7 +66,12 @@ fn begin(options: Options) -> ExitCode {
         .thread_keep_alive(Duration::from_secs(1))
         .build();
     match runtime {
-        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(paths)),
+        Ok(runtime) => {
+            let code = LocalSet::new().block_on(&runtime, serve(paths));
+            // A thread may still ask for the address of a server: a resolver that does not answer keeps nobody here.
+            runtime.shutdown_background();
+            code
+        }
         Err(e) => {
             tracing::error!(error = %e, "the daemon cannot start");
             ExitCode::from(exit::FAILED)

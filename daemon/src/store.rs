@@ -4,6 +4,7 @@
 mod image;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::Timestamp;
@@ -161,6 +162,46 @@ impl Store {
             }
         }
         Ok(all)
+    }
+
+    /// The files of one activation.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn files_of(&self, vendor: &VendorId, id: ActivationId) -> Result<Files, FileError> {
+        let mut files = Files::default();
+        for folder in platform::list(&self.products(vendor))? {
+            let Ok(product) = folder.parse::<ProductId>() else { continue };
+            let there = |kind| self.file(vendor, &product, id, kind).symlink_metadata().is_ok();
+            let found = [FileKind::Certificate, FileKind::Receipt, FileKind::Ended].map(there);
+            let into = [&mut files.certificates, &mut files.receipts, &mut files.notes];
+            for (into, _) in into.into_iter().zip(found).filter(|(_, there)| *there) {
+                into.insert(product.clone());
+            }
+        }
+        Ok(files)
+    }
+
+    /// The activations that have a certificate in one product's folder.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn opening(&self, vendor: &VendorId, product: &ProductId) -> Result<Vec<ActivationId>, FileError> {
+        let names = platform::list(&self.product(vendor, product))?;
+        let certificates = names.iter().filter_map(|name| FileKind::read(name));
+        Ok(certificates.filter(|(kind, _)| *kind == FileKind::Certificate).map(|(_, id)| id).collect())
+    }
+
+    /// Tells one state of an activation's certificates from the next; none while they may still be changing.
+    #[must_use]
+    pub fn stamp(&self, vendor: &VendorId, id: ActivationId, folders: &BTreeSet<ProductId>) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        for product in folders {
+            product.as_str().hash(&mut hasher);
+            platform::settled_stamp(&self.file(vendor, product, id, FileKind::Certificate))?
+                .hash(&mut hasher);
+        }
+        Some(hasher.finish())
     }
 
     /// The text of a certificate in one product's folder; `None` when it is missing or not text of a possible size.

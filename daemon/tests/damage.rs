@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use claviger_protocol::ipc::{ActivateCall, CallError, Level, License};
 use claviger_protocol::status::Status;
-use common::{Daemon, Server, Vendor, activate, files, run, serve, start};
+use common::{Daemon, Server, Vendor, activate, at_once, files, run, serve, start};
 
 const SERIAL: &str = "SHOP0001";
 
@@ -36,7 +36,7 @@ fn a_healthy_machine_has_nothing_for_the_doctor() {
     run(async {
         let (daemon, _) = activated(home.path()).await;
         assert!(home.path().join("certs/clock.json").is_file());
-        for finding in daemon.engine.doctor() {
+        for finding in at_once(daemon.engine.doctor()) {
             assert_eq!(finding.level, Level::Ok, "{finding:?}");
         }
     });
@@ -53,13 +53,14 @@ fn damage_in_one_vendors_folder_leaves_the_others_alone() {
             fs::remove_dir_all(&path).ok();
             fs::write(&path, "not a folder").unwrap();
             let check = |daemon: &Daemon| {
-                let list = daemon.engine.list_licenses(None).unwrap();
+                let list = at_once(daemon.engine.list_licenses(None)).unwrap();
                 let statuses: Vec<Status> = list.licenses.iter().map(|l| l.status).collect();
                 assert_eq!(statuses, [Status::Licensed], "{place}");
                 assert_eq!(list.warnings.len(), 1, "{place}");
                 assert!(list.warnings[0].contains("com.keyco"), "{list:?}");
-                assert!(daemon.engine.list_licenses(Some(&"com.keyco".parse().unwrap())).is_err());
-                let findings = daemon.engine.doctor();
+                let keyco = "com.keyco".parse().unwrap();
+                assert!(at_once(daemon.engine.list_licenses(Some(&keyco))).is_err());
+                let findings = at_once(daemon.engine.doctor());
                 let bad = |f: &&claviger_protocol::ipc::Finding| f.level == Level::Error;
                 assert!(
                     findings.iter().filter(bad).all(|f| f.message.contains("com.keyco")),
@@ -106,7 +107,7 @@ fn a_certificate_that_nothing_can_be_read_of_is_listed_as_damaged() {
         for (name, _) in files(&home.path().join("certs/com.example/products")) {
             fs::write(name, "").unwrap();
         }
-        let list = daemon.engine.list_licenses(None).unwrap().licenses;
+        let list = at_once(daemon.engine.list_licenses(None)).unwrap().licenses;
         assert_eq!(list.len(), 1);
         assert_eq!((list[0].status, list[0].activation), (Status::Damaged, license.activation));
         assert_eq!(list[0].serial.as_str(), "UNREADABLE");
@@ -124,7 +125,7 @@ fn the_list_tells_how_a_serial_number_ended_last_and_only_while_it_is_not_held()
         let second = activate(&daemon, SERIAL).await.unwrap();
         daemon.engine.deactivate(SERIAL).await.unwrap();
         let told = || -> Vec<_> {
-            let list = daemon.engine.list_licenses(None).unwrap().licenses;
+            let list = at_once(daemon.engine.list_licenses(None)).unwrap().licenses;
             list.iter().map(|l| (l.activation, l.status)).collect()
         };
         assert_eq!(told(), [(second.activation, Status::GivenUp)]);
@@ -149,7 +150,7 @@ fn a_damaged_mark_is_no_other_machine() {
             bad.replace_range(start_of_tag..=start_of_tag, damage);
             fs::write(&mark, bad).unwrap();
             let daemon = start(home.path());
-            assert!(daemon.engine.doctor().iter().all(|f| f.name != "foreign_state"), "{damage}");
+            assert!(at_once(daemon.engine.doctor()).iter().all(|f| f.name != "foreign_state"), "{damage}");
             assert!(home.path().join("state/vendors/com.example/device.key").exists());
             drop(daemon);
             assert_eq!(fs::read_to_string(&mark).unwrap(), good);
@@ -171,7 +172,7 @@ fn the_doctor_names_what_is_wrong_in_the_policy() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("policy.toml"), policy).unwrap();
         run(async {
-            let findings = start(home.path()).engine.doctor();
+            let findings = at_once(start(home.path()).engine.doctor());
             let finding = findings.iter().find(|f| f.name == "policy").unwrap();
             assert_eq!(finding.level, Level::Error, "{policy}");
             assert!(finding.message.contains(word) && !finding.message.contains("secret"), "{finding:?}");

@@ -14,7 +14,7 @@ use claviger_protocol::documents::{ActivationState, EndReason, KeyStatus};
 use claviger_protocol::ipc::CallError;
 use claviger_protocol::keys::SigningKey;
 use claviger_protocol::status::Status;
-use common::{NOW, OS_ID, Server, Vendor, activate, run, serve, start_on};
+use common::{NOW, OS_ID, Server, Vendor, activate, at_once, run, serve, start_on};
 
 const SERIAL: &str = "SHOP0001";
 const DAY: i64 = 86_400;
@@ -45,7 +45,7 @@ impl World {
 }
 
 fn statuses(daemon: &common::Daemon) -> Vec<Status> {
-    daemon.engine.list_licenses(None).unwrap().licenses.iter().map(|l| l.status).collect()
+    at_once(daemon.engine.list_licenses(None)).unwrap().licenses.iter().map(|l| l.status).collect()
 }
 
 /// Lets the background work until it waits for its alarm.
@@ -196,5 +196,27 @@ fn a_vendor_in_the_middle_of_an_exchange_is_not_removed() {
         refresh.await.unwrap().unwrap();
         daemon.engine.remove_vendor(&id).unwrap();
         assert!(daemon.engine.list_vendors().is_empty());
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_holds_nothing_up() {
+    let world = world();
+    run(async {
+        drop(world.daemon(0));
+        let (sent, mark) =
+            (world.folder.path().join("state/sent"), world.folder.path().join("state/machine.json"));
+        fs::create_dir_all(&sent).unwrap();
+        // A pipe that nobody reads, and a link in a circle.
+        let log = sent.join("sent.jsonl");
+        assert!(std::process::Command::new("mkfifo").arg(&log).status().unwrap().success());
+        fs::remove_file(&mark).unwrap();
+        std::os::unix::fs::symlink(&mark, &mark).unwrap();
+        let daemon = world.daemon(0);
+        activate(&daemon, SERIAL).await.unwrap();
+        assert_eq!(statuses(&daemon), [Status::Licensed]);
+        assert!(fs::read_to_string(&log).unwrap().contains("/v1/activate"));
+        assert!(sent.join("sent.jsonl.damaged").exists() && mark.is_file());
     });
 }

@@ -14,7 +14,7 @@ use claviger_protocol::ipc::{CallError, License};
 use claviger_protocol::jws::{KeyInHeader, sign};
 use claviger_protocol::keys::SigningKey;
 use claviger_protocol::status::Status;
-use common::{NOW, OS_ID, Server, Vendor, activate, files, http, run, serve, start, start_on};
+use common::{NOW, OS_ID, Server, Vendor, activate, at_once, files, http, run, serve, start, start_on};
 
 const SERIAL: &str = "SHOP0001";
 const DAY: i64 = 86_400;
@@ -56,7 +56,7 @@ impl World {
 }
 
 fn statuses(daemon: &common::Daemon) -> Vec<Status> {
-    daemon.engine.list_licenses(None).unwrap().licenses.iter().map(|l| l.status).collect()
+    at_once(daemon.engine.list_licenses(None)).unwrap().licenses.iter().map(|l| l.status).collect()
 }
 
 fn state_of(license: &License, rev: u32) -> ActivationState {
@@ -294,7 +294,7 @@ fn damaged_files_are_mended_or_said() {
             fs::write(name, b"rubbish").unwrap();
         }
         assert_eq!(statuses(&daemon), [Status::Damaged, Status::Damaged]);
-        let findings = daemon.engine.doctor();
+        let findings = at_once(daemon.engine.doctor());
         assert!(findings.iter().any(|f| f.name == "activation" && f.message.contains("damaged")));
         let asked = |request: &claviger_protocol::documents::Request| matches!(&request.order, Order::Refresh { activations, .. } if activations.iter().all(|a| a.rev == 0));
         daemon.engine.refresh(None).await.unwrap();
@@ -312,7 +312,7 @@ fn state_of_another_machine_is_moved_aside() {
         let daemon = start_on(world.home(), "ffffffffffffffffffffffffffffffff", NOW);
         assert_eq!(statuses(&daemon), [Status::OtherMachine]);
         assert!(world.home().join("state.from-another-machine/vendors").is_dir());
-        assert!(daemon.engine.doctor().iter().any(|f| f.name == "foreign_state"));
+        assert!(at_once(daemon.engine.doctor()).iter().any(|f| f.name == "foreign_state"));
         assert!(matches!(daemon.engine.deactivate(SERIAL).await, Err(CallError::NotFound { .. })));
     });
 }

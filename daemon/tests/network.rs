@@ -13,7 +13,8 @@ use claviger_daemon::egress::Limits;
 use claviger_protocol::ipc::CallError;
 use claviger_protocol::keys::SigningKey;
 use common::{
-    NOW, OS_ID, PATIENT, Server, Vendor, activate, files, http, listen, run, serve, start, start_within,
+    NOW, OS_ID, PATIENT, Server, Vendor, activate, at_once, files, http, listen, run, serve, start,
+    start_within,
 };
 use rustix::net::{AddressFamily, SocketType};
 
@@ -45,7 +46,7 @@ fn against_within(url: &str, limits: Limits) -> CallError {
         let error = activate(&daemon, "SHOP0002").await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         assert_eq!(files(&home.join("certs/com.example/products")), before, "{error}");
-        assert_eq!(daemon.engine.list_licenses(None).unwrap().licenses.len(), 1);
+        assert_eq!(at_once(daemon.engine.list_licenses(None)).unwrap().licenses.len(), 1);
         assert!(error.advice().is_some_and(|a| a.ends_with('.')), "{error:?}");
         assert!(error.to_string().ends_with('.'), "{error}");
         let waiting = daemon.engine.status(true).intents_waiting;

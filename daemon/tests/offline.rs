@@ -20,7 +20,7 @@ use claviger_protocol::keys::{Sha256, SigningKey};
 use claviger_protocol::offline::armour::write_collection;
 use claviger_protocol::offline::{BlockKind, FileKind, REQUEST_LIFETIME, RequestFrom, TypedCode};
 use claviger_protocol::status::Status;
-use common::{Daemon, NOW, OS_ID, Server, UNLOCK_CODE, Vendor, files, run, start_on};
+use common::{Daemon, NOW, OS_ID, Server, UNLOCK_CODE, Vendor, at_once, files, run, start_on};
 
 const SERIAL: &str = "SHOP0001";
 const DAY: i64 = 86_400;
@@ -75,7 +75,7 @@ fn daemon_certs(daemon: &Daemon) -> std::path::PathBuf {
 }
 
 fn statuses(daemon: &Daemon) -> Vec<Status> {
-    daemon.engine.list_licenses(None).unwrap().licenses.iter().map(|l| l.status).collect()
+    at_once(daemon.engine.list_licenses(None)).unwrap().licenses.iter().map(|l| l.status).collect()
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_code_read_over_the_telephone_activates_one_product() {
         let item = import(&daemon, &sign(&answer, issuing, KeyInHeader::Named)).await;
         let license = item.license.unwrap();
         assert_eq!((item.changed, license.product.as_str()), (true, "com.example.bundle"));
-        let held = daemon.engine.list_licenses(None).unwrap().licenses;
+        let held = at_once(daemon.engine.list_licenses(None)).unwrap().licenses;
         assert_eq!(held.iter().filter(|l| l.activation == certificate.jti).count(), 1);
         // A typed license is given up by the product's whole name, and its code does not bring it back.
         let target = "com.example.synth";
@@ -395,7 +395,7 @@ fn two_hundred_machines_take_their_own_part_of_one_bundle() {
             std::fs::write(home.join("policy.toml"), policy).unwrap();
             let daemon = machine(&home, &os_id(n), &server);
             daemon.engine.import_policy_bundle().await;
-            let held = daemon.engine.list_licenses(None).unwrap().licenses;
+            let held = at_once(daemon.engine.list_licenses(None)).unwrap().licenses;
             assert_eq!(held.len(), usize::from(n != 199), "machine {n}");
             assert!(held.iter().all(|l| l.status == Status::Licensed), "machine {n}");
         }
@@ -411,7 +411,7 @@ fn a_golden_image_carries_nothing_of_its_machine() {
         let made = request(&daemon, SERIAL).await;
         assert!(import(&daemon, &answer(&server, &made.request)).await.changed);
         let _waiting = request(&daemon, "SHOP0002").await;
-        let done = daemon.engine.prepare_image().unwrap();
+        let done = at_once(daemon.engine.prepare_image()).unwrap();
         assert_eq!((done.vendors, done.seats, done.requests), (1, vec![SERIAL.to_owned()], 1));
         let left: Vec<String> = files(folder.path()).into_iter().map(|(name, _)| name).collect();
         let allowed = ["vendor.clvprofile", "keyset.jws", "policy.toml"];

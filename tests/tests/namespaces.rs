@@ -1,9 +1,13 @@
 //! A peer in another PID namespace (a container, Flatpak) has no process id here: the kernel says 0. Neither side may
-//! fall over that, and both know all the same who the other is.
+//! fall over that, and both know all the same who the other is. And a network in which names are looked up for ever.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use claviger_tests::process::{Running, run};
+use claviger_tests::vendor::Vendor;
 use claviger_tests::world::PRODUCT;
 use claviger_tests::{Machine, World};
 
@@ -52,4 +56,54 @@ fn a_daemon_in_a_container_serves_its_owner_outside_and_in_another_one() {
     let _running = status_of(&mut elsewhere(&machine.command("claviger")));
     assert!(machine.is_licensed(PRODUCT));
     machine.kill_daemon();
+}
+
+/// Becomes the command behind it, in a network whose only name server takes questions and never answers.
+const NAMELESS: &str = "
+import fcntl, os, socket, struct, subprocess, sys
+lo = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(lo, 0x8914, struct.pack('16sH22x', b'lo', 0x49))
+deaf = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+deaf.bind(('127.0.0.1', 53))
+deaf.set_inheritable(True)
+for file, place in ((sys.argv[1], '/etc/resolv.conf'), (sys.argv[2], '/etc/nsswitch.conf')):
+    subprocess.run(['mount', '--bind', file, os.path.realpath(place)], check=True)
+os.execv(sys.argv[3], sys.argv[3:])
+";
+
+fn without_names(command: &Command, folder: &Path) -> Command {
+    let files =
+        [("resolv", "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n"), ("nss", "hosts: files dns\n")];
+    let mut inside = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        inside.arg("--map-root-user");
+    }
+    inside.args(["--net", "--mount", "python3", "-c", NAMELESS]);
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).unwrap();
+        inside.arg(folder.join(name));
+    }
+    inside.arg(command.get_program()).args(command.get_args()).env_clear();
+    inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    inside
+}
+
+#[test]
+fn a_name_server_that_never_answers_keeps_nobody() {
+    let vendor = Vendor::new("com.nameless", "NAM");
+    let folder = tempfile::Builder::new().prefix("cv").tempdir().unwrap();
+    let profile = folder.path().join("p.clvprofile");
+    std::fs::write(&profile, vendor.profile("https://licenses.nameless.example")).unwrap();
+    let mut machine = Machine::this(&folder.path().join("m"));
+    let mut daemon = without_names(&machine.command("clavigerd"), folder.path());
+    let started = Running::start_service(&mut daemon, folder.path());
+    machine.daemon = Some(started.unwrap_or_else(|(status, said)| panic!("{status}\n{said}")));
+    machine.add_vendor(&profile);
+    let done = machine.activate(&vendor.license()).refused();
+    assert_eq!(done.code, Some(9), "{done}");
+    assert!(done.took < Duration::from_secs(60), "{done}");
+    // The question to the name server still waits: neither the others nor the end of the daemon wait with it.
+    let _running = machine.json(&["daemon", "status"]);
+    assert!(machine.daemon().terminate().success(), "it ends in an orderly way, and soon");
+    machine.daemon = None;
 }

@@ -183,7 +183,11 @@ impl Desk {
     /// name that is gone is not yet content that is gone.
     fn store(&self, key: &Key, ledger: &Ledger) -> Result<(), FileError> {
         let path = self.path(key);
-        let old = if ledger.has_gathered() { None } else { OpenOptions::new().write(true).open(&path).ok() };
+        let old = if ledger.has_gathered() || !path.is_file() {
+            None
+        } else {
+            OpenOptions::new().write(true).open(&path).ok()
+        };
         let text = serde_json::to_vec(ledger).unwrap_or_default();
         platform::write_file(&path, &text, Visibility::Private)?;
         if let Some(mut old) = old {

@@ -264,6 +264,8 @@ impl Failure {
             Self::ProxyRefused
         } else if !error.is_connect() && (text.contains("closed") || text.contains("incomplete")) {
             Self::Cut
+        } else if !error.is_connect() && text.contains("too large") {
+            Self::TooLarge
         } else if !error.is_connect() && text.contains("parse") {
             Self::NotAnAnswer
         } else {

@@ -92,11 +92,18 @@ impl SentLog {
             self.rotate(now)?;
         }
         let new = !path.exists();
-        if !new && !ends_a_line(&path).map_err(|e| FileError::new("read", &path, e))? {
+        let mut file = match platform::append_to(&path) {
+            Err(e) if e.code() == "damaged" => {
+                let place = platform::move_aside(&path, "damaged")?;
+                tracing::error!(kept_as = %place.display(), "what stood in the place of the sent log was set aside");
+                platform::append_to(&path)?
+            }
+            other => other?,
+        };
+        if !ends_a_line(&path).map_err(|e| FileError::new("read", &path, e))? {
             // A crash or a full disk cut the last line off: it must not spoil this one.
             line.insert(0, b'\n');
         }
-        let mut file = platform::append_to(&path)?;
         file.write_all(&line)
             .and_then(|()| file.sync_data())
             .map_err(|e| FileError::new("write to", &path, e))?;

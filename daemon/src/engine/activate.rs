@@ -21,6 +21,9 @@ use crate::egress::{Envelope, Failure};
 use crate::fault;
 use crate::state::Intent;
 
+/// Activations of one vendor whose end may be unknown at a time.
+const MOST_INTENTS: usize = 256;
+
 /// Tells the person what is being done.
 pub type Progress = Box<dyn Fn(String)>;
 
@@ -137,6 +140,16 @@ impl Engine {
                 }
                 Settled::Activated(..) | Settled::Refused(_) | Settled::Stale | Settled::Freed { .. } => {}
             }
+        }
+        if self.state.count(vendor.id(), "intents", ".json") >= MOST_INTENTS {
+            return Err(CallError::Unreachable {
+                code: "attempts_wait".to_owned(),
+                message: format!("{MOST_INTENTS} earlier activations still wait for the vendor's answer."),
+                advice: Some(
+                    "Run `claviger license refresh` when the vendor's server can be reached, then try again."
+                        .to_owned(),
+                ),
+            });
         }
         let (intent, request) = self.intend(vendor, &key, serial, unlock, replace)?;
         progress(format!("Contacting {}.", vendor.profile.name));
@@ -275,13 +288,13 @@ impl Engine {
             ));
         }
         let id = certificate.jti;
-        let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
+        let files = self.store.files_of(vendor.id(), id)?;
         if self.store.given_up(vendor.id(), id, &files)?.is_some() {
             // An answer from before this machine gave the activation up: it must not come back.
             self.clear(vendor, request.nonce);
             return Ok(Settled::Stale);
         }
-        let held = self.held(vendor)?.held.into_iter().find(|h| h.certificate.jti == id);
+        let held = self.held_one(vendor, id)?.held.pop();
         if let Some(held) = held.filter(|h| h.certificate.rev > certificate.rev) {
             self.clear(vendor, request.nonce);
             return Ok(Settled::Activated(held.certificate, held.text));

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use claviger_protocol::clock::{DAY, Timestamp};
-use claviger_protocol::documents::{ActivationCertificate, LicenseKind};
 use claviger_protocol::ids::{ActivationId, VendorId};
 use claviger_protocol::ipc::CallError;
 
+use super::survey::Deadline;
 use super::{Engine, Vendor};
 use crate::platform::Alarm;
 
@@ -25,6 +25,9 @@ impl Engine {
     pub async fn background(self: Rc<Self>, alarm: Alarm) {
         for vendor in self.known_vendors() {
             self.prune(vendor.id());
+            if let Ok((vendor, _turn)) = self.turn(&vendor).await {
+                self.mend_locally(&vendor).await;
+            }
         }
         let mut stalled = 0;
         loop {
@@ -33,13 +36,16 @@ impl Engine {
                 if Self::pending_until(&vendor).is_some_and(|until| until <= now) {
                     self.apply_pending(&vendor);
                 }
-                if !self.closing.get() && self.due(&vendor, now).is_some_and(|at| at <= now) {
+                if !self.closing.get() && self.due(&vendor, now).await.is_some_and(|at| at <= now) {
                     self.work(&vendor).await;
                 }
             }
             self.telemetry_turn().await;
             let now = self.now();
-            let next = self.known_vendors().iter().filter_map(|v| self.due(v, now)).min();
+            let mut next = None;
+            for vendor in self.known_vendors() {
+                next = next.into_iter().chain(self.due(&vendor, now).await).min();
+            }
             self.next_contact.set(next.into_iter().chain(self.desk.next_send()).min());
             let next = next.into_iter().chain(self.telemetry_next()).min();
             let local: Vec<_> = self.known_vendors().iter().filter_map(|v| Self::pending_until(v)).collect();
@@ -65,10 +71,11 @@ impl Engine {
     }
 
     /// When a vendor's server is to be contacted without anyone asking.
-    fn due(&self, vendor: &Rc<Vendor>, now: Timestamp) -> Option<Timestamp> {
+    async fn due(&self, vendor: &Rc<Vendor>, now: Timestamp) -> Option<Timestamp> {
         if !self.egress.is_open() {
             return None;
         }
+        let deadlines = self.deadlines(vendor).await.unwrap_or_default();
         let record = vendor.record.borrow();
         let unfinished = record.present
             || record.pending.is_some()
@@ -76,9 +83,8 @@ impl Engine {
             || (self.state.has_outbox(vendor.id()) && !record.quiet);
         let mut next = unfinished.then_some(now);
         let last = record.last_contact.unwrap_or_default();
-        for (certificate, exp) in self.expiries(vendor) {
-            let at = next_look(&certificate, exp, last);
-            next = next.into_iter().chain(at).min();
+        for deadline in &deadlines {
+            next = next.into_iter().chain(next_look(deadline, last)).min();
         }
         let ended = self.state.ended(vendor.id()).unwrap_or_default();
         for suspended in ended.iter().filter(|e| e.certificate.is_some()) {
@@ -93,14 +99,14 @@ impl Engine {
         let vendor = &vendor;
         // Whoever had the turn before may have done it all.
         let now = self.now();
-        if self.closing.get() || self.due(vendor, now).is_none_or(|at| at > now) {
+        if self.closing.get() || self.due(vendor, now).await.is_none_or(|at| at > now) {
             return;
         }
         let busy = self.busy();
         let result = self.work_in_turn(vendor).await;
         drop((busy, turn));
         match result {
-            Ok(()) => self.note_success(vendor),
+            Ok(()) => self.note_success(vendor).await,
             Err(e) => {
                 // Its sentence may name serial numbers and computers: those are no business of a log.
                 tracing::info!(vendor = %vendor.id(), code = e.code(), "will be tried again");
@@ -112,18 +118,18 @@ impl Engine {
 
     async fn work_in_turn(self: &Rc<Self>, vendor: &Rc<Vendor>) -> Result<(), CallError> {
         self.observe_clock();
-        self.finish_locally(vendor);
+        self.mend_locally(vendor).await;
         for (intent, request) in self.state.intents(vendor.id())? {
             self.settle(vendor, &intent, &request).await?;
         }
         let now = self.now();
-        if self.due(vendor, now).is_some_and(|at| at <= now) {
+        if self.due(vendor, now).await.is_some_and(|at| at <= now) {
             self.refresh_in_turn(vendor, false).await?;
         }
         Ok(())
     }
 
-    fn note_success(&self, vendor: &Rc<Vendor>) {
+    async fn note_success(&self, vendor: &Rc<Vendor>) {
         // What still waits although the server answered (a keyset whose certificates were not issued anew, say) is
         // looked at again tomorrow, not at once.
         let unfinished = vendor.record.borrow().pending.is_some()
@@ -132,7 +138,7 @@ impl Engine {
             || self.state.has_intents(vendor.id());
         // And what is due but could not be asked about (a memory that does not verify any more, say) as well.
         let now = self.now();
-        if unfinished || self.due(vendor, now).is_some_and(|at| at <= now) {
+        if unfinished || self.due(vendor, now).await.is_some_and(|at| at <= now) {
             self.note_failure(vendor, Some(DAY));
         }
     }
@@ -182,60 +188,32 @@ fn jitter(id: ActivationId, within: i64) -> i64 {
 }
 
 /// When to look at a subscription next: two days before it is paid to its end, then daily until well after it ended.
-/// Trials end when they end, and perpetual licenses do not: neither is looked at.
-fn next_look(certificate: &ActivationCertificate, exp: Timestamp, last: Timestamp) -> Option<Timestamp> {
-    if certificate.kind != LicenseKind::Subscription {
-        return None;
-    }
-    let paid = certificate.paid_through.unwrap_or(exp);
-    let first = paid.plus(-2 * DAY + jitter(certificate.jti, DAY));
+fn next_look(deadline: &Deadline, last: Timestamp) -> Option<Timestamp> {
+    let Deadline { activation, paid_through, exp } = *deadline;
+    let first = paid_through.unwrap_or(exp).plus(-2 * DAY + jitter(activation, DAY));
     if last < first {
         return Some(first);
     }
-    let next = last.plus(DAY - DAY / 8 + jitter(certificate.jti, DAY / 4));
+    let next = last.plus(DAY - DAY / 8 + jitter(activation, DAY / 4));
     (next <= exp.plus(AFTER_END)).then_some(next)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use claviger_protocol::documents::Confirmation;
-    use claviger_protocol::ids::MachineId;
-    use claviger_protocol::keys::SigningKey;
-    use claviger_protocol::serial::Serial;
-
-    fn subscription(kind: LicenseKind) -> ActivationCertificate {
-        ActivationCertificate {
-            iss: "com.example".parse().unwrap(),
-            jti: ActivationId([9; 16]),
-            rev: 1,
-            iat: Timestamp(0),
-            serial: Serial::foreign("ABC12345").unwrap(),
-            product: "com.example.synth".parse().unwrap(),
-            name: "Synth".into(),
-            opens: vec![],
-            kind,
-            updates_until: None,
-            paid_through: Some(Timestamp(100 * DAY)),
-            exp: Some(Timestamp(114 * DAY)),
-            entitlements: vec![],
-            machine: MachineId([1; 16]),
-            cnf: Confirmation { jkt: SigningKey::from_seed(&[1; 32]).id().clone() },
-        }
-    }
 
     #[test]
-    fn subscriptions_are_looked_at_around_their_end_and_others_never() {
-        let exp = Timestamp(114 * DAY);
-        let sub = subscription(LicenseKind::Subscription);
-        let first = next_look(&sub, exp, Timestamp(10 * DAY)).unwrap();
+    fn subscriptions_are_looked_at_around_their_end() {
+        let subscription = Deadline {
+            activation: ActivationId([9; 16]),
+            paid_through: Some(Timestamp(100 * DAY)),
+            exp: Timestamp(114 * DAY),
+        };
+        let first = next_look(&subscription, Timestamp(10 * DAY)).unwrap();
         assert!(first >= Timestamp(98 * DAY) && first <= Timestamp(99 * DAY));
-        let daily = next_look(&sub, exp, Timestamp(101 * DAY)).unwrap();
+        let daily = next_look(&subscription, Timestamp(101 * DAY)).unwrap();
         assert!(daily > Timestamp(101 * DAY + DAY / 2) && daily < Timestamp(103 * DAY));
-        assert_eq!(next_look(&sub, exp, Timestamp(200 * DAY)), None);
-        for kind in [LicenseKind::Perpetual, LicenseKind::Trial] {
-            assert_eq!(next_look(&subscription(kind), exp, Timestamp(0)), None);
-        }
+        assert_eq!(next_look(&subscription, Timestamp(200 * DAY)), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use claviger_protocol::telemetry::{ConsentReceipt, NoticeReference, ProductVersi
 use super::{Engine, Vendor, no_key, no_random};
 use crate::consent::{Denied, Known, Ledger, Seen, Store, Subject, Veto};
 use crate::platform::FileError;
+use crate::store::products_of;
 use crate::telemetry::SystemDice;
 
 /// Uses beyond this are not written: the highest bucket is reached.
@@ -246,8 +247,13 @@ impl Engine {
 
     /// Whether an activation here opens this title.
     fn is_open(&self, vendor: &Vendor, product: &ProductId) -> Result<bool, FileError> {
-        let held = self.held(vendor)?.held;
-        Ok(held.iter().any(|h| h.certificate.product == *product || h.certificate.opens.contains(product)))
+        for id in self.store.opening(vendor.id(), product)? {
+            let held = self.held_one(vendor, id)?.held;
+            if held.iter().any(|h| products_of(&h.certificate).contains(product)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What will be sent, byte for byte, and what is counted.

@@ -38,11 +38,11 @@ impl Engine {
     /// [`CallError`].
     pub async fn deactivate(self: &Rc<Self>, target: &str) -> Result<DeactivateReply, CallError> {
         self.refuse_when_closing()?;
-        let vendor = self.find(target)?.vendor;
+        let vendor = self.find(target).await?.vendor;
         let (vendor, turn) = self.turn(&vendor).await?;
         self.refuse_when_closing()?;
         // While this waited for its turn, the activation may have gone.
-        let target = self.find(target)?;
+        let target = self.find(target).await?;
         if *target.vendor.id() != *vendor.id() {
             return Err(CallError::NotFound {
                 message: "What was to be given up has gone meanwhile.".to_owned(),
@@ -205,9 +205,9 @@ impl Engine {
     }
 
     /// What a person may mean of one vendor: what is held for this computer, and what is suspended.
-    fn targets_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<Target>, FileError> {
+    async fn targets_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<Target>, FileError> {
         let mut all = Vec::new();
-        for held in self.held(vendor)?.held {
+        for held in self.held(vendor).await?.held {
             if self.is_ours(&held.certificate) {
                 let Held { certificate, folders, .. } = held;
                 all.push(Target { vendor: vendor.clone(), certificate, folders });
@@ -229,12 +229,12 @@ impl Engine {
     }
 
     /// The one activation that a person means: by serial number, activation, product, its unique ending or its name.
-    pub(super) fn find(&self, target: &str) -> Result<Target, CallError> {
+    pub(super) async fn find(&self, target: &str) -> Result<Target, CallError> {
         let target = target.trim();
         let mut all = Vec::new();
         let mut unreadable = None;
         for vendor in self.known_vendors() {
-            match self.targets_of(&vendor) {
+            match self.targets_of(&vendor).await {
                 Ok(targets) => all.extend(targets),
                 // What is meant may be another vendor's.
                 Err(e) => unreadable = Some(e),

@@ -10,7 +10,7 @@ use crate::platform::{self, FileError, Visibility};
 impl Engine {
     /// Looks at everything that can go wrong here; sends nothing.
     #[must_use]
-    pub fn doctor(&self) -> Vec<Finding> {
+    pub async fn doctor(&self) -> Vec<Finding> {
         let mut all = vec![self.look_at_policy(), self.look_at_machine_id()];
         all.push(self.look_at_folder("state_folder", self.state.root(), Visibility::Private));
         all.push(self.look_at_folder("certificate_store", self.store.root(), Visibility::Public));
@@ -39,7 +39,8 @@ impl Engine {
         }
         for vendor in vendors {
             let name = &vendor.profile.name;
-            let found = self.held(&vendor).and_then(|found| self.state.ended(vendor.id()).map(|_| found));
+            let found =
+                self.held(&vendor).await.and_then(|found| self.state.ended(vendor.id()).map(|_| found));
             match found {
                 Err(e) => all.push(error("activations", format!("{name}: {e}: {}.", e.source), e.advice())),
                 Ok(found) => {

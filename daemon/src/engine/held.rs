@@ -11,11 +11,15 @@ use claviger_protocol::jws::Unverified;
 use claviger_protocol::serial::Serial;
 use claviger_protocol::status::Status;
 
+use super::survey::{Pace, read_again};
 use super::{Engine, Vendor, status_of_end};
 use crate::highwater;
 use crate::platform::FileError;
 use crate::state::{Ended, State};
-use crate::store::products_of;
+use crate::store::{Files, products_of};
+
+/// Activations that a start looks through before anyone is served: about ten milliseconds.
+const MENDED_AT_START: usize = 256;
 
 /// Stands for the serial number of a certificate that nothing can be read of.
 const UNREADABLE: &str = "UNREADABLE";
@@ -46,38 +50,57 @@ pub(super) struct Found {
     pub(super) broken: Vec<Broken>,
 }
 
-impl Found {
-    pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.broken.is_empty()
-    }
-}
-
 impl Engine {
-    /// Reads a vendor's activations. One with a receipt beside it is given up and not among them.
-    pub(super) fn held(&self, vendor: &Vendor) -> Result<Found, FileError> {
+    /// Reads a vendor's activations, with pauses for others where there are many. One with a receipt beside it is given up
+    /// and not among them.
+    pub(super) async fn held(&self, vendor: &Vendor) -> Result<Found, FileError> {
         let mut found = Found::default();
+        let mut pace = Pace::default();
         for (id, files) in self.store.activations(vendor.id())? {
-            if files.certificates.is_empty() || self.store.given_up(vendor.id(), id, &files)?.is_some() {
-                continue;
+            pace.step().await;
+            if self.is_held(vendor, id, &files)? {
+                self.look_at(vendor, id, files.certificates, &mut found)?;
             }
+        }
+        Ok(found)
+    }
+
+    /// Reads one activation of a vendor.
+    pub(super) fn held_one(&self, vendor: &Vendor, id: ActivationId) -> Result<Found, FileError> {
+        let mut found = Found::default();
+        let files = self.store.files_of(vendor.id(), id)?;
+        if self.is_held(vendor, id, &files)? {
             self.look_at(vendor, id, files.certificates, &mut found)?;
         }
         Ok(found)
     }
 
-    fn look_at(
+    /// Reads and verifies the copies of one certificate.
+    pub(super) fn look_at(
         &self,
         vendor: &Vendor,
         id: ActivationId,
         folders: BTreeSet<ProductId>,
         found: &mut Found,
     ) -> Result<(), FileError> {
+        let stamp = self.store.stamp(vendor.id(), id, &folders);
+        if self.is_seen(vendor, id, stamp)
+            && let Some(product) = folders.first()
+            && let Some(text) = self.store.certificate(vendor.id(), product, id)?
+            && let Some(certificate) = read_again(&text, id)
+            && self.store.stamp(vendor.id(), id, &folders) == stamp
+        {
+            found.held.push(Held { certificate, text, folders, incomplete: false });
+            return Ok(());
+        }
         let mut best: Option<(ActivationCertificate, String)> = None;
         let mut differing = false;
+        let mut there = false;
         let mut why = Status::Damaged;
         let mut claims = None;
         for product in &folders {
             let Some(text) = self.store.certificate(vendor.id(), product, id)? else { continue };
+            there = true;
             if best.as_ref().is_some_and(|(_, known)| *known == text) {
                 continue;
             }
@@ -106,8 +129,13 @@ impl Engine {
         match best {
             Some((certificate, text)) => {
                 let incomplete = differing || products_of(&certificate).iter().any(|p| !folders.contains(*p));
+                if let Some(stamp) = stamp.filter(|_| !incomplete) {
+                    self.remember(vendor, stamp, &certificate);
+                }
                 found.held.push(Held { certificate, text, folders, incomplete });
             }
+            // Gone since it was listed.
+            None if !there => {}
             None => found.broken.push(Broken { id, folders, status: why, claims }),
         }
         Ok(())
@@ -147,8 +175,8 @@ impl Engine {
         License::of(&held.certificate, Some(held.text.clone()), vendor.profile.name.clone(), status)
     }
 
-    pub(super) fn licenses_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<License>, FileError> {
-        let mut found = self.held(vendor)?;
+    pub(super) async fn licenses_of(&self, vendor: &Rc<Vendor>) -> Result<Vec<License>, FileError> {
+        let mut found = self.held(vendor).await?;
         let ended = self.state.ended(vendor.id())?;
         // Files that came back while this daemon runs: nobody is told that they are good.
         let back = |held: &Held| {
@@ -160,7 +188,7 @@ impl Engine {
             && let Ok(_turn) = vendor.lock.clone().try_lock_owned()
         {
             self.finish_locally(vendor);
-            found = self.held(vendor)?;
+            found = self.held(vendor).await?;
         }
         let mut licenses: Vec<License> = found.held.iter().map(|held| self.license(vendor, held)).collect();
         for broken in &found.broken {
@@ -187,12 +215,23 @@ impl Engine {
         Ok(licenses)
     }
 
-    /// Finishes on this machine what a crash left half done: receipts that were signed take effect, activations that
-    /// ended go, copies that are missing come back. Nothing is sent.
+    /// Finishes at the start what a crash left half done: receipts that were signed take effect, activations that ended go,
+    /// copies of certificates that are missing or damaged come back. Where there are very many, the copies come back
+    /// later, so that nobody waits for the daemon. Nothing is sent.
     pub(super) fn finish_locally(&self, vendor: &Rc<Vendor>) {
-        if let Err(e) = self.try_finish_locally(vendor) {
-            tracing::error!(error = %e, cause = %e.source, "what was left half done could not be finished yet");
-        }
+        report(self.try_finish_locally(vendor).and_then(|()| {
+            let all = self.store.activations(vendor.id())?;
+            let few = all.len() <= MENDED_AT_START;
+            all.iter().filter(|_| few).try_for_each(|(id, files)| self.mend_copies_of(vendor, *id, files))
+        }));
+        self.apply_pending(vendor);
+    }
+
+    /// The same at any time, with pauses for others.
+    pub(super) async fn mend_locally(&self, vendor: &Rc<Vendor>) {
+        report(self.try_finish_locally(vendor));
+        report(self.mend_copies(vendor).await);
+        self.apply_pending(vendor);
     }
 
     fn try_finish_locally(&self, vendor: &Rc<Vendor>) -> Result<(), FileError> {
@@ -226,13 +265,6 @@ impl Engine {
                 self.end_files(vendor, &ended, &files.certificates)?;
             }
         }
-        for held in self.held(vendor)?.held {
-            if held.incomplete {
-                tracing::warn!(activation = %held.certificate.jti, "a copy of a certificate was mended");
-                self.store.write_certificate(&held.certificate, &held.text)?;
-            }
-        }
-        self.apply_pending(vendor);
         Ok(())
     }
 
@@ -251,17 +283,34 @@ impl Engine {
         }
     }
 
-    /// The end of a certificate's validity, the earliest first.
-    pub(super) fn expiries(&self, vendor: &Vendor) -> Vec<(ActivationCertificate, Timestamp)> {
-        let Ok(found) = self.held(vendor) else { return Vec::new() };
-        let mut all: Vec<_> = found
-            .held
-            .into_iter()
-            .filter(|held| self.is_ours(&held.certificate))
-            .filter_map(|held| held.certificate.exp.map(|exp| (held.certificate, exp)))
-            .collect();
-        all.sort_by_key(|(_, exp)| *exp);
-        all
+    /// The caller holds the vendor's turn.
+    async fn mend_copies(&self, vendor: &Rc<Vendor>) -> Result<(), FileError> {
+        let mut pace = Pace::default();
+        for (id, files) in self.store.activations(vendor.id())? {
+            pace.step().await;
+            self.mend_copies_of(vendor, id, &files)?;
+        }
+        Ok(())
+    }
+
+    fn mend_copies_of(&self, vendor: &Rc<Vendor>, id: ActivationId, files: &Files) -> Result<(), FileError> {
+        let stamp = self.store.stamp(vendor.id(), id, &files.certificates);
+        if self.is_seen(vendor, id, stamp) || !self.is_held(vendor, id, files)? {
+            return Ok(());
+        }
+        let mut found = Found::default();
+        self.look_at(vendor, id, files.certificates.clone(), &mut found)?;
+        for held in found.held.iter().filter(|held| held.incomplete) {
+            tracing::warn!(activation = %id, "a copy of a certificate was mended");
+            self.store.write_certificate(&held.certificate, &held.text)?;
+        }
+        Ok(())
+    }
+}
+
+fn report(finished: Result<(), FileError>) {
+    if let Err(e) = finished {
+        tracing::error!(error = %e, cause = %e.source, "what was left half done could not be finished yet");
     }
 }
 

@@ -11,7 +11,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`CallError`]; doing it again completes it.
-    pub fn prepare_image(&self) -> Result<PrepareImageReply, CallError> {
+    pub async fn prepare_image(&self) -> Result<PrepareImageReply, CallError> {
         let vendors = self.known_vendors();
         let mut turns = Vec::new();
         for vendor in &vendors {
@@ -26,7 +26,7 @@ impl Engine {
         }
         let mut reply = PrepareImageReply { vendors: vendors.len(), ..PrepareImageReply::default() };
         for vendor in &vendors {
-            let held = self.held(vendor)?.held;
+            let held = self.held(vendor).await?.held;
             let ours = held.iter().filter(|h| self.is_ours(&h.certificate));
             reply.seats.extend(ours.map(|h| h.certificate.serial.to_string()));
             reply.receipts += self.state.outbox(vendor.id())?.len();

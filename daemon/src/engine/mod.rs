@@ -1,6 +1,7 @@
 //! What the daemon does, whoever asks: everything is keyed by vendor, and one exchange a vendor runs at a time.
 //!
-//! The daemon has one thread. Files are read and written on it; only exchanges with servers are waited for.
+//! The daemon has one thread. Files are read and written on it, many of them with pauses for whoever else asks for
+//! something; only exchanges with servers are waited for.
 
 mod activate;
 mod background;
@@ -16,6 +17,7 @@ mod refresh;
 mod refusal;
 mod seats;
 mod settings;
+mod survey;
 mod telemetry;
 mod vendors;
 
@@ -93,6 +95,7 @@ pub struct Vendor {
     /// Shared with the entry that an exchange under way was begun on, when a newer profile came meanwhile.
     keys: Rc<RefCell<Keys>>,
     record: Rc<RefCell<VendorRecord>>,
+    survey: Rc<RefCell<survey::Survey>>,
     /// Held during an exchange.
     lock: Arc<Mutex<()>>,
 }
@@ -300,7 +303,7 @@ impl Engine {
             mode: self.mode,
             pid: platform::process_id(),
             vendors: vendors.len(),
-            activations: count(&|v| self.held(v).map_or(0, |found| found.held.len())),
+            activations: count(&|v| self.count_held(v).unwrap_or(0)),
             receipts_waiting: count(&|v| self.state.count(v.id(), "outbox", ".receipt")),
             intents_waiting: count(&|v| self.state.count(v.id(), "intents", ".json")),
             network: self.egress.is_open(),
@@ -320,10 +323,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`CallError`].
-    pub fn list_licenses(&self, vendor: Option<&VendorId>) -> Result<LicensesReply, CallError> {
+    pub async fn list_licenses(&self, vendor: Option<&VendorId>) -> Result<LicensesReply, CallError> {
         let mut all = LicensesReply::default();
         for known in self.select(vendor)? {
-            match self.licenses_of(&known) {
+            match self.licenses_of(&known).await {
                 Ok(licenses) => all.licenses.extend(licenses),
                 Err(e) if vendor.is_none() => {
                     tracing::error!(vendor = %known.id(), error = %e, cause = %e.source, "a vendor is left out");

@@ -172,14 +172,14 @@ impl Engine {
         }
         let id = certificate.jti;
         self.refuse_what_ended(vendor, &certificate)?;
-        let held = self.held(vendor)?.held.into_iter().find(|h| h.certificate.jti == id);
+        let held = self.held_one(vendor, id)?.held.pop();
         if let Some(held) = held.filter(|h| h.text == text || h.certificate.rev > certificate.rev) {
             return Ok((self.license(vendor, &held), false));
         }
         // A full certificate takes the place of the short ones that typed codes made, which lie in folders of their own;
         // of a bundle there may be one for each product.
         let stays = crate::store::products_of(&certificate);
-        let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
+        let files = self.store.files_of(vendor.id(), id)?;
         let is_short = certificate.product.is_alias();
         let goes = files
             .certificates
@@ -203,7 +203,7 @@ impl Engine {
         certificate: &ActivationCertificate,
     ) -> Result<(), CallError> {
         let id = certificate.jti;
-        let files = self.store.activations(vendor.id())?.remove(&id).unwrap_or_default();
+        let files = self.store.files_of(vendor.id(), id)?;
         let ended = self.state.ended(vendor.id())?.into_iter().find(|e| e.license.activation == id);
         let receipts = self.state.outbox(vendor.id())?.iter().any(|(r, _)| r.activation == id)
             || self.state.has_kept_receipt(vendor.id(), id);
@@ -235,16 +235,12 @@ impl Engine {
         if answer.reissued.is_empty() {
             return Ok(());
         }
-        let found = self.held(vendor)?;
         for text in &answer.reissued {
             let newest = vendor.keys.borrow().newest().clone();
             let certificate = ActivationCertificate::verify(text, &newest).map_err(|e| untrusted(&e))?;
-            let known = found
-                .held
-                .iter()
-                .find(|h| h.certificate.jti == certificate.jti)
-                .is_some_and(|h| h.certificate.rev <= certificate.rev)
-                || found.broken.iter().any(|b| b.id == certificate.jti);
+            let found = self.held_one(vendor, certificate.jti)?;
+            let known =
+                found.held.iter().any(|h| h.certificate.rev <= certificate.rev) || !found.broken.is_empty();
             if known && self.is_ours(&certificate) {
                 self.store.write_certificate(&certificate, text)?;
             }
@@ -311,13 +307,13 @@ impl Engine {
     /// [`CallError`].
     pub async fn deactivate_offline(self: &Rc<Self>, target: &str) -> Result<OfflineReceiptReply, CallError> {
         self.refuse_when_closing()?;
-        if let Some((vendor, license)) = self.given_up_and_waiting(target)? {
+        if let Some((vendor, license)) = self.given_up_and_waiting(target).await? {
             // The file was lost: the receipt is still here.
             return self.receipt_file(&vendor, license, None).await;
         }
-        let vendor = self.find(target)?.vendor;
+        let vendor = self.find(target).await?.vendor;
         let (vendor, turn) = self.turn(&vendor).await?;
-        let Target { certificate, folders, .. } = self.find(target)?;
+        let Target { certificate, folders, .. } = self.find(target).await?;
         self.observe_clock();
         let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
         let license = self.give_up_signed(&vendor, &key, &certificate, &folders)?;
@@ -327,8 +323,8 @@ impl Engine {
     }
 
     /// An activation that was given up here, and whose receipt no server has acknowledged yet.
-    fn given_up_and_waiting(&self, target: &str) -> Result<Option<(Rc<Vendor>, License)>, CallError> {
-        if self.find(target).is_ok() {
+    async fn given_up_and_waiting(&self, target: &str) -> Result<Option<(Rc<Vendor>, License)>, CallError> {
+        if self.find(target).await.is_ok() {
             return Ok(None);
         }
         for vendor in self.known_vendors() {

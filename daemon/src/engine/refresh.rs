@@ -66,7 +66,7 @@ impl Engine {
             });
             match work.await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) if several && self.licenses_of(&known).is_err() => {}
+                Ok(Err(_)) if several && self.licenses_of(&known).await.is_err() => {}
                 Ok(Err(e)) => first = first.or(Some(e)),
                 Err(e) => {
                     tracing::error!(error = %e, "a refresh ended unexpectedly");
@@ -81,13 +81,13 @@ impl Engine {
         }
         match first {
             Some(error) => Err(error),
-            None => self.list_licenses(vendor),
+            None => self.list_licenses(vendor).await,
         }
     }
 
     async fn refresh_on_request(self: &Rc<Self>, vendor: &Rc<Vendor>) -> Result<(), CallError> {
         self.observe_clock();
-        self.finish_locally(vendor);
+        self.mend_locally(vendor).await;
         self.fetch_keyset(vendor).await?;
         for (intent, request) in self.state.intents(vendor.id())? {
             self.settle(vendor, &intent, &request).await?;
@@ -141,7 +141,7 @@ impl Engine {
             if present {
                 self.state.resend_kept(vendor.id())?;
             }
-            let asked = self.to_ask(vendor, show || present)?;
+            let asked = self.to_ask(vendor, show || present).await?;
             if !asked.is_empty() {
                 self.ask(vendor, asked).await?;
                 let told = std::mem::take(&mut vendor.record.borrow_mut().restored);
@@ -168,8 +168,8 @@ impl Engine {
     }
 
     /// Everything held here, what is suspended, and what is damaged.
-    fn to_ask(&self, vendor: &Vendor, show: bool) -> Result<Vec<Asked>, FileError> {
-        let found = self.held(vendor)?;
+    async fn to_ask(&self, vendor: &Vendor, show: bool) -> Result<Vec<Asked>, FileError> {
+        let found = self.held(vendor).await?;
         let mut asked = Vec::new();
         for held in found.held {
             if !self.is_ours(&held.certificate) {
@@ -328,7 +328,7 @@ impl Engine {
                 "it holds a certificate for something else".to_owned(),
             ));
         }
-        let files = self.store.activations(vendor.id())?.remove(&entry.id).unwrap_or_default();
+        let files = self.store.files_of(vendor.id(), entry.id)?;
         if self.store.given_up(vendor.id(), entry.id, &files)?.is_some() {
             return Ok(());
         }

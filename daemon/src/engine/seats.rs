@@ -42,7 +42,7 @@ impl Engine {
         let (vendors, only) = match target {
             None => (self.select(vendor)?, None),
             Some(target) => {
-                let found = self.find(target)?;
+                let found = self.find(target).await?;
                 if vendor.is_some_and(|named| named != found.vendor.id()) {
                     return Err(CallError::NotFound {
                         message: format!("That license is one of {}.", found.vendor.profile.name),
@@ -92,7 +92,7 @@ impl Engine {
         only: Option<ActivationId>,
     ) -> Result<ShowSeatsReply, CallError> {
         let key = self.state.device_key(vendor.id(), &self.machine, &*self.rng).map_err(no_key)?;
-        let mut held = self.held(vendor)?.held;
+        let mut held = self.held(vendor).await?.held;
         held.retain(|h| self.is_ours(&h.certificate) && only.is_none_or(|id| id == h.certificate.jti));
         // Nothing is asked about what this computer's key cannot prove.
         let (held, unproved): (Vec<_>, Vec<_>) =

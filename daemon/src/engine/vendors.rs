@@ -13,10 +13,13 @@ use claviger_protocol::serial::{Serial, TypedCodeError};
 use claviger_protocol::unlock::UnlockCode;
 use tokio::sync::OwnedMutexGuard;
 
+use super::held::Found;
 use super::{Engine, Keys, Vendor, view};
-use crate::platform;
+use crate::platform::{self, FileError};
 use crate::state::PendingKeyset;
 
+/// Vendors that a machine may know: under a system daemon anyone on it may add some, and each takes room on its disk.
+const MOST_VENDORS: usize = 256;
 /// A compromised key stops being good this long after the keyset says so, reissued certificates or not.
 const PENDING_FOR: i64 = 30 * DAY;
 
@@ -172,6 +175,7 @@ impl Engine {
             anchor,
             keys: Rc::new(RefCell::new(Keys { in_force, pending })),
             record: Rc::new(RefCell::new(record)),
+            survey: Rc::default(),
             lock: Arc::default(),
         })
     }
@@ -219,6 +223,13 @@ impl Engine {
                 return Ok(AddVendorReply { vendor: view(known), added: false });
             }
         }
+        if known.is_none() && self.vendors.borrow().len() >= MOST_VENDORS {
+            return Err(bad(
+                "too_many_vendors",
+                format!("This computer knows {MOST_VENDORS} vendors already."),
+                "Forget one that is not needed with `claviger vendor remove ID`, then try again.",
+            ));
+        }
         let before = self.state.profile(&id)?;
         let written = self.state.write_profile(&id, text).and_then(|()| self.store.write_profile(&id, text));
         if let Err(e) = written {
@@ -240,6 +251,7 @@ impl Engine {
                     anchor,
                     keys: old.keys.clone(),
                     record: old.record.clone(),
+                    survey: old.survey.clone(),
                     lock: old.lock.clone(),
                 }))
             }
@@ -271,7 +283,7 @@ impl Engine {
                 advice: Some("Try again when it has ended.".to_owned()),
             });
         };
-        let in_use = !self.held(&vendor)?.is_empty();
+        let in_use = self.count_held(&vendor)? > 0;
         if in_use || self.state.has_intents(id) || self.state.has_outbox(id) {
             return Err(CallError::InvalidInput {
                 code: "vendor_in_use".to_owned(),
@@ -338,13 +350,31 @@ impl Engine {
     }
 
     fn loses_by_pending(&self, vendor: &Rc<Vendor>) -> bool {
-        let Ok(found) = self.held(vendor) else { return true };
         let keys = vendor.keys.borrow();
         let Some(pending) = &keys.pending else { return false };
-        found.held.iter().any(|held| {
-            ActivationCertificate::verify(&held.text, &keys.in_force).is_ok()
-                && ActivationCertificate::verify(&held.text, pending).is_err()
-        })
+        if keys.in_force.keys.iter().all(|key| pending.find(&key.x.id()) == Some(key)) {
+            // Nothing but new keys.
+            return false;
+        }
+        let loses = |text: &str| {
+            ActivationCertificate::verify(text, pending).is_err()
+                && ActivationCertificate::verify(text, &keys.in_force).is_ok()
+        };
+        self.any_held(vendor, loses).unwrap_or(true)
+    }
+
+    /// Whether any certificate that is held here is one of these.
+    fn any_held(&self, vendor: &Vendor, wanted: impl Fn(&str) -> bool) -> Result<bool, FileError> {
+        for (id, files) in self.store.activations(vendor.id())? {
+            if self.is_held(vendor, id, &files)? {
+                let mut found = Found::default();
+                self.look_at(vendor, id, files.certificates, &mut found)?;
+                if found.held.iter().any(|held| wanted(&held.text)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Since when a keyset waits, and until when it may.

@@ -118,7 +118,7 @@ impl Session {
                 self.result(wish, engine.remove_vendor(&vendor).map(|()| Empty {})).await
             }
             Method::ListLicenses { vendor } => {
-                let licenses = engine.list_licenses(vendor.as_ref());
+                let licenses = engine.list_licenses(vendor.as_ref()).await;
                 self.result(wish, licenses).await
             }
             Method::Activate(call) => self.activate(call, wish).await,
@@ -170,7 +170,7 @@ impl Session {
             Method::SetSetting { name, value } => self.set(wish, &name, value.as_deref()).await,
             Method::Monitor {} => self.monitor(wish).await,
             Method::Doctor {} => {
-                let findings = engine.doctor();
+                let findings = engine.doctor().await;
                 self.last(wish, &DoctorReply { findings }).await
             }
             Method::ListConsents { vendor } => {
@@ -252,7 +252,7 @@ impl Session {
             };
             return self.error(wish, &error).await;
         }
-        self.result(wish, self.engine.prepare_image()).await
+        self.result(wish, self.engine.prepare_image().await).await
     }
 
     async fn activate(&mut self, call: claviger_protocol::ipc::ActivateCall, wish: Wish) -> io::Result<()> {
@@ -293,7 +293,7 @@ impl Session {
         let mut watch_peer = true;
         loop {
             changes.mark_unchanged();
-            let reply = match self.engine.list_licenses(None) {
+            let reply = match self.engine.list_licenses(None).await {
                 Ok(reply) => reply,
                 Err(error) => return self.error(wish, &error).await,
             };

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use claviger_protocol::clock::{Clock as _, SystemClock};
 use claviger_protocol::ipc::CallError;
 
 use super::system;
@@ -167,11 +168,7 @@ pub fn remove_all(path: &Path) -> Result<(), FileError> {
 /// [`FileError`]; a longer file is an error too.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Option<Vec<u8>>, FileError> {
     let read = || -> io::Result<Vec<u8>> {
-        // Asked before it is opened: opening a pipe waits for whoever writes into it.
-        let size = fs::metadata(path)?;
-        if !size.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a file"));
-        }
+        let size = look_before_opening(path)?;
         let file = OpenOptions::new().read(true).open(path)?;
         let mut content = Vec::with_capacity(usize::try_from(size.len()).unwrap_or(0).min(max) + 1);
         file.take(max as u64 + 1).read_to_end(&mut content)?;
@@ -184,6 +181,20 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Option<Vec<u8>>, FileErro
         Ok(content) => Ok(Some(content)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(FileError::new("read", path, e)),
+    }
+}
+
+/// Looks at what is about to be opened: a pipe would make the opener wait for its other end.
+fn look_before_opening(path: &Path) -> io::Result<fs::Metadata> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(found),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a file")),
+        // Links in a circle; one to nothing counts as missing.
+        Err(e) if e.kind() != io::ErrorKind::NotFound && path.is_symlink() => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is a link that cannot be followed ({e})"),
+        )),
+        Err(e) => Err(e),
     }
 }
 
@@ -210,6 +221,23 @@ pub fn list(folder: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
+/// What tells one state of a file from the next: which file it is, how long, and when it was changed, in nanoseconds
+/// since 1970.
+pub(super) type Stamp = [u64; 4];
+
+/// Seconds that a file must have rested before its stamp tells anything: moments are only so fine, and a change right
+/// after another one may bear the same.
+const AT_REST: u64 = 3;
+
+/// The stamp of a file that has not been changed for a while; none for others, and for what is no file.
+#[must_use]
+pub fn settled_stamp(path: &Path) -> Option<[u64; 4]> {
+    let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let stamp = system::stamp(&about);
+    let now = u64::try_from(SystemClock.now().0).ok()?;
+    (stamp[3] / 1_000_000_000 + AT_REST < now).then_some(stamp)
+}
+
 /// What stands at `path`, in words, where a file (or, with `folder`, a folder) should and something else does.
 #[must_use]
 pub fn misplaced(path: &Path, folder: bool) -> Option<&'static str> {
@@ -228,10 +256,10 @@ pub fn misplaced(path: &Path, folder: bool) -> Option<&'static str> {
 /// Opens a private file to append to it; made when it is missing.
 ///
 /// # Errors
-/// [`FileError`].
+/// [`FileError`]; what is no file is called damaged.
 pub fn append_to(path: &Path) -> Result<File, FileError> {
     let open = || -> io::Result<File> {
-        match OpenOptions::new().append(true).open(path) {
+        match look_before_opening(path).and_then(|_| OpenOptions::new().append(true).open(path)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 drop(system::create_file(path, Visibility::Private)?);
                 OpenOptions::new().append(true).open(path)

@@ -25,7 +25,7 @@ pub use super::unix::{
     Connection, Listener, Lock, Shutdown, changed_by_others, group_exists, hung_up, kill_self, process_id,
     raise_file_limit, supervised,
 };
-pub(super) use super::unix::{create_dir, create_file, replace, sync_dir};
+pub(super) use super::unix::{create_dir, create_file, replace, stamp, sync_dir};
 
 use super::unix::{group_id, passwd_home, portable_home};
 use super::{Mode, Paths, PathsError};

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 pub use claviger_protocol::ipc::Mode;
 pub use files::{
     FileError, Visibility, append_to, clear_temporaries, list, make_dir, misplaced, move_aside, read_bounded,
-    remove_all, remove_file, sync_dir, write_file,
+    remove_all, remove_file, settled_stamp, sync_dir, write_file,
 };
 pub use system::{
     Alarm, Connection, Listener, Lock, MANAGED, Notifier, Peer, Shutdown, boot_log_stream, changed_by_others,

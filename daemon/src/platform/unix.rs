@@ -76,6 +76,13 @@ pub fn changed_by_others(path: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// What tells one state of a file from the next. Nobody can set the moment of its last change back, as one can that of
+/// its content.
+pub(super) fn stamp(about: &fs::Metadata) -> super::files::Stamp {
+    let changed = about.ctime().saturating_mul(1_000_000_000).saturating_add(about.ctime_nsec());
+    [about.dev(), about.ino(), about.len(), changed.max(0).cast_unsigned()]
+}
+
 pub(super) fn create_dir(path: &Path, visibility: Visibility) -> io::Result<()> {
     let mode = if visibility == Visibility::Public { 0o755 } else { 0o700 };
     fs::DirBuilder::new().mode(mode).create(path)?;

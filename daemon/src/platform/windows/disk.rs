@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt as _;
-use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Foundation::{
@@ -45,6 +45,14 @@ pub(in super::super) fn create_dir(path: &Path, visibility: Visibility) -> io::R
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// What tells one state of a file from the next: which one it is says the moment when it was made.
+pub(in super::super) fn stamp(about: &fs::Metadata) -> super::super::files::Stamp {
+    /// Hundreds of nanoseconds from 1601 to 1970.
+    const TO_1970: u64 = 116_444_736_000_000_000;
+    let changed = about.last_write_time().saturating_sub(TO_1970).saturating_mul(100);
+    [about.creation_time(), u64::from(about.file_attributes()), about.file_size(), changed]
 }
 
 /// Opens a file for writing from its beginning; its rights are those that its folder hands on.
