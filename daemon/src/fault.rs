@@ -1,6 +1,9 @@
-//! Named places where a test can kill the daemon, so that crash safety is tested where crashes hurt.
+//! Named places where a test can kill the daemon, so that crash safety is tested where crashes hurt; and the waiting for a
+//! clock that a test moves ([`claviger_protocol::clock::shift`]).
 //!
-//! Without the feature `fault-points` a point compiles to nothing.
+//! Without the feature `fault-points` all of it compiles to nothing.
+
+use claviger_protocol::clock::Timestamp;
 
 /// Every fault point, in the order in which an activation and a deactivation meet them.
 pub const POINTS: &[&str] = &[
@@ -23,7 +26,7 @@ pub const POINTS: &[&str] = &[
 
 /// The fault points of usage statistics, in the order in which one week meets them; a withdrawal at the end.
 pub const TELEMETRY_POINTS: &[&str] =
-    &["telemetry-drawn", "telemetry-sent", "telemetry-stored", "consent-withdrawn"];
+    &["telemetry-drawn", "telemetry-logged", "telemetry-sent", "telemetry-stored", "consent-withdrawn"];
 
 /// Kills the process here when `CLAVIGER_FAULT` names this point (`name`, or `name:3` for its third hit).
 #[cfg(feature = "fault-points")]
@@ -51,3 +54,23 @@ pub fn point(name: &str) {
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub fn point(_name: &str) {}
+
+/// Waits until a test has moved the clock, or it has reached `moment`: the system's alarms know nothing of that clock. For
+/// ever where no test holds it.
+#[cfg(feature = "fault-points")]
+pub async fn clock_moved(moment: Option<Timestamp>) {
+    use claviger_protocol::clock::{Clock as _, SystemClock, shift};
+    if std::env::var_os("CLAVIGER_TEST_CLOCK").is_none() {
+        return std::future::pending().await;
+    }
+    let before = shift();
+    while shift() == before && moment.is_none_or(|at| SystemClock.now() < at) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for ever: no test holds the clock.
+#[cfg(not(feature = "fault-points"))]
+pub async fn clock_moved(_moment: Option<Timestamp>) {
+    std::future::pending().await
+}

@@ -165,7 +165,8 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// The system's clock: the only place that asks for it.
+/// The system's clock: the only place that asks for it. With the feature `test-clock` it is ahead by what the file says
+/// that `CLAVIGER_TEST_CLOCK` names ([`shift`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -178,11 +179,31 @@ impl Clock for SystemClock {
     fn now_micros(&self) -> i64 {
         use std::time::{SystemTime, UNIX_EPOCH};
         let micros = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
+        let now = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(after) => micros(after),
             Err(before) => -micros(before.duration()),
-        }
+        };
+        now.saturating_add(shift().saturating_mul(1_000_000))
     }
+}
+
+/// By how many seconds a test has moved [`SystemClock`]: the number in the file that `CLAVIGER_TEST_CLOCK` names, which is
+/// read anew each time. 0 without the file, and always without the feature `test-clock`.
+#[must_use]
+#[cfg(feature = "test-clock")]
+pub fn shift() -> i64 {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os("CLAVIGER_TEST_CLOCK").map(PathBuf::from));
+    let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+#[must_use]
+#[cfg(not(feature = "test-clock"))]
+const fn shift() -> i64 {
+    0
 }
 
 #[cfg(test)]

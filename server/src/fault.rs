@@ -1,5 +1,8 @@
-//! Named points at which a test may kill the process, to see what a crash right there leaves behind.
+//! Named points at which a test may kill the process, to see what a crash right there leaves behind; and waits that
+//! follow a clock which a test moves ([`claviger_protocol::clock::shift`]).
 //! Without the feature `fault-points` all of this compiles to nothing.
+
+use std::time::Duration;
 
 /// Every point, for tests that walk through all of them.
 pub const POINTS: &[&str] = &[
@@ -37,3 +40,43 @@ pub fn point(name: &'static str) {
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub fn point(_name: &'static str) {}
+
+/// How often a clock that a test holds is looked at.
+#[cfg(feature = "fault-points")]
+const LOOK: Duration = Duration::from_millis(10);
+
+#[cfg(feature = "fault-points")]
+fn test_holds_the_clock() -> bool {
+    std::env::var_os("CLAVIGER_TEST_CLOCK").is_some()
+}
+
+/// Waits for this time of the clock, which a test may move meanwhile.
+#[cfg(feature = "fault-points")]
+pub async fn pause(time: Duration) {
+    use claviger_protocol::clock::{Clock as _, SystemClock};
+    if !test_holds_the_clock() {
+        return tokio::time::sleep(time).await;
+    }
+    let end = SystemClock.now().plus(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    while SystemClock.now() < end {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits for this time.
+#[cfg(not(feature = "fault-points"))]
+#[inline]
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// How long a thread may wait that looks at the clock afterwards: shorter while a test may move the clock.
+#[must_use]
+#[inline]
+pub fn at_most(time: Duration) -> Duration {
+    #[cfg(feature = "fault-points")]
+    if test_holds_the_clock() {
+        return time.min(LOOK);
+    }
+    time
+}

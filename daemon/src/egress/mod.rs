@@ -238,6 +238,9 @@ impl Egress {
             body: body.clone(),
         };
         log.append(clock.now(), &record).map_err(Failure::Log)?;
+        if basis == "consent" {
+            crate::fault::point("telemetry-logged");
+        }
         let result = self.exchange(&base, &url, body, bare).await;
         let outcome = match &result {
             Ok((status, bytes)) => format!("HTTP {status}, {} bytes", bytes.len()),

@@ -8,6 +8,7 @@ use claviger_protocol::ipc::CallError;
 
 use super::survey::Deadline;
 use super::{Engine, Vendor};
+use crate::fault;
 use crate::platform::Alarm;
 
 /// First wait after a failed attempt, and the longest one.
@@ -52,6 +53,7 @@ impl Engine {
             let wake = next_wake(next.into_iter().chain(local), now, &mut stalled);
             tokio::select! {
                 () = alarm.wait(wake) => self.observe_clock(),
+                () = fault::clock_moved(wake) => self.observe_clock(),
                 () = self.poke.notified() => {}
             }
         }

@@ -48,6 +48,7 @@ use tokio::sync::Semaphore;
 
 use crate::admin_keys::AdminKeys;
 use crate::config::DataDir;
+use crate::fault;
 use crate::http::IssuerCell;
 use crate::metrics::Metrics;
 use crate::storage::Store;
@@ -214,7 +215,7 @@ impl Telemetry {
     /// Closes and plans now and then, for as long as it is polled.
     pub async fn keep_house(&self) {
         loop {
-            tokio::time::sleep(HOUSEKEEPING).await;
+            fault::pause(HOUSEKEEPING).await;
             if let Err(error) = self.tidy().await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
