@@ -61,6 +61,8 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 }
 
 async fn serve(args: &Args, output: Output) -> Result<(), Failure> {
+    // Memory that was freed may still hold addresses that the security log has cut since.
+    platform::forbid_dumps();
     let data = args.data.dir()?;
     if !args.demo && keys::refuse_root_key_inside(&data)? {
         output.warn(

@@ -108,7 +108,11 @@ pub fn shred(path: &Path) -> io::Result<()> {
         left -= part as u64;
     }
     file.sync_all()?;
-    fs::remove_file(path)?;
+    match fs::remove_file(path) {
+        // Another process was told to do the same, and was faster.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
     sync_parent(path)
 }
 

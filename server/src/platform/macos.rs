@@ -8,5 +8,11 @@ pub(crate) use super::unix::{
     Hangup, make_private_dir, others_may_read, protect, restrict, stamp, stop_signal, sync_dir, with_mode,
 };
 
+/// A crash from here on leaves no image of this process on the disk.
+pub(crate) fn forbid_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
 /// The system's own patience with a peer that reads nothing, some minutes, is all there is here.
 pub(crate) fn drop_silent_peers(_stream: &TcpStream) {}

@@ -1,5 +1,5 @@
 //! Everything that differs between operating systems, behind one facade: who may see a file, making names durable, what
-//! tells one state of a file from the next, sockets, and the signals that end the server or make it read again.
+//! tells one state of a file from the next, sockets, dumps, and the signals that end the server or make it read again.
 //!
 //! Each system has one sibling file with the same items; no other module asks which system it runs on.
 
@@ -18,8 +18,8 @@ mod unix;
 #[cfg(feature = "fault-points")]
 pub(crate) use system::kill_self;
 pub(crate) use system::{
-    Hangup, drop_silent_peers, make_private_dir, others_may_read, protect, restrict, stamp, stop_signal,
-    sync_dir, with_mode,
+    Hangup, drop_silent_peers, forbid_dumps, make_private_dir, others_may_read, protect, restrict, stamp,
+    stop_signal, sync_dir, with_mode,
 };
 
 /// What tells one state of a file from the next. Files are replaced by renaming, so more than the time changes.

@@ -144,6 +144,9 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Windows writes dumps where an administrator has asked for them.
+pub(crate) fn forbid_dumps() {}
+
 /// The system's own patience with a peer that reads nothing is all there is here.
 pub(crate) fn drop_silent_peers(_stream: &TcpStream) {}
 

@@ -7,8 +7,8 @@
 pub mod retention;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write as _};
-use std::net::IpAddr;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -19,6 +19,7 @@ use std::time::Duration;
 use claviger_protocol::clock::{Clock, Date, Timestamp};
 use claviger_protocol::ids::ActivationId;
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::config::DataDir;
 use crate::keys::durable;
@@ -28,6 +29,9 @@ use retention::Retention;
 const QUEUE: usize = 8_192;
 /// How often addresses that have grown old are looked for.
 const SWEEP_EVERY: i64 = 3_600;
+/// Lines that are written at once, and more than any line has, in bytes.
+const BUFFER: usize = 16 * 1024;
+const LONGEST: usize = 1024;
 
 /// Why the security log does not work.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,8 @@ pub struct SecurityLog {
 }
 
 enum Message {
-    Entry(Entry),
+    // In a box, which is wiped and freed: the queue's own places are not.
+    Entry(Box<Entry>),
     Flush(SyncSender<()>),
     Close,
 }
@@ -119,6 +124,7 @@ impl SecurityLog {
             clock,
             dropped: Arc::clone(&dropped),
             file: None,
+            lines: Zeroizing::new(Vec::with_capacity(BUFFER)),
             failing: false,
             swept: None,
         };
@@ -131,7 +137,7 @@ impl SecurityLog {
 
     /// Notes an entry. Never waits and never fails: a full queue drops it and counts.
     pub fn record(&self, entry: Entry) {
-        if self.queue.try_send(Message::Entry(entry)).is_err() {
+        if self.queue.try_send(Message::Entry(Box::new(entry))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -164,7 +170,10 @@ struct Writer {
     data: DataDir,
     clock: Arc<dyn Clock>,
     dropped: Arc<AtomicU64>,
-    file: Option<(Date, BufWriter<File>)>,
+    file: Option<(Date, File)>,
+    /// Lines on their way into the file. Wiped when they are there: memory, and what a crash would leave of it, holds no
+    /// address for longer than the file does.
+    lines: Zeroizing<Vec<u8>>,
     /// Whether the last write failed: said once, not a thousand times.
     failing: bool,
     swept: Option<Timestamp>,
@@ -174,7 +183,8 @@ impl Writer {
     fn run(mut self, queue: &Receiver<Message>) {
         self.sweep_if_due();
         loop {
-            let first = match queue.recv_timeout(Duration::from_secs(SWEEP_EVERY.unsigned_abs())) {
+            let wait = crate::fault::at_most(Duration::from_secs(SWEEP_EVERY.unsigned_abs()));
+            let first = match queue.recv_timeout(wait) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(Message::Close),
@@ -201,40 +211,54 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, entry: Entry) {
+    fn write(&mut self, mut entry: Box<Entry>) {
         let line = Line {
             at: entry.at,
             what: entry.what.to_owned(),
             // An IPv4 address that came in over an IPv6 socket is one all the same.
             ip: entry.address.to_canonical(),
             cut: false,
-            serial: entry.serial,
+            serial: entry.serial.take(),
             activation: entry.activation,
         };
-        let written = self.file_of(line.at.date()).and_then(|file| {
-            serde_json::to_writer(&mut *file, &line).map_err(std::io::Error::from)?;
-            file.write_all(b"\n")
-        });
+        entry.address = Ipv6Addr::UNSPECIFIED.into();
+        std::hint::black_box(&*entry);
+        let written = self.turn_to(line.at.date()).and_then(|()| self.add(&line));
         self.note(written);
     }
 
-    fn file_of(&mut self, date: Date) -> std::io::Result<&mut BufWriter<File>> {
-        let fresh = match self.file.take() {
-            Some((open, file)) if open == date => (open, file),
-            other => {
-                if let Some((_, mut file)) = other {
-                    file.flush()?;
-                }
-                (date, BufWriter::new(open_append(&retention::path_of(&self.data.security_log(), date))?))
-            }
+    /// Opens the file of a day, if it is not the open one.
+    fn turn_to(&mut self, date: Date) -> std::io::Result<()> {
+        if self.file.as_ref().is_some_and(|(open, _)| *open == date) {
+            return Ok(());
+        }
+        self.put()?;
+        self.file = Some((date, open_append(&retention::path_of(&self.data.security_log(), date))?));
+        Ok(())
+    }
+
+    fn add(&mut self, line: &Line) -> std::io::Result<()> {
+        if self.lines.len() + LONGEST > BUFFER {
+            self.put()?;
+        }
+        serde_json::to_writer(&mut *self.lines, line)?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+
+    fn put(&mut self) -> std::io::Result<()> {
+        let written = match &mut self.file {
+            Some((_, file)) => file.write_all(&self.lines),
+            None => Ok(()),
         };
-        Ok(&mut self.file.insert(fresh).1)
+        self.lines.zeroize();
+        written
     }
 
     fn flush(&mut self) {
-        if let Some((_, file)) = &mut self.file {
-            let flushed = file.flush();
-            self.note(flushed);
+        if !self.lines.is_empty() {
+            let written = self.put();
+            self.note(written);
         }
     }
 
@@ -243,10 +267,9 @@ impl Writer {
             Ok(()) => self.failing = false,
             Err(error) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
-                // What the buffer holds is lost with it; a later entry opens the file anew.
-                if let Some((_, file)) = self.file.take() {
-                    drop(file.into_parts());
-                }
+                // What was not written is lost; a later entry opens the file anew.
+                self.lines.zeroize();
+                self.file = None;
                 if !self.failing {
                     tracing::error!(%error, "the security log cannot be written; entries are dropped and counted");
                 }

@@ -2,12 +2,13 @@
 //! everything for a year. A file is rewritten beside itself and swapped; the old one is overwritten before it goes.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use claviger_protocol::clock::{DAY, Date, Timestamp};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{Line, SecurityLogError};
 use crate::config::DataDir;
@@ -159,7 +160,7 @@ fn remove_leftover(path: &Path) -> std::io::Result<()> {
     let log = path.with_extension("jsonl");
     if path.extension().is_some_and(|e| e == "old")
         && log.exists()
-        && std::fs::read(path)? == std::fs::read(&log)?
+        && *read_whole(path)? == *read_whole(&log)?
     {
         return std::fs::remove_file(path);
     }
@@ -186,28 +187,21 @@ fn rewrite(
     rules: &Retention,
     swept: &mut Swept,
 ) -> Result<(), SecurityLogError> {
-    let read = SecurityLogError::io;
-    let file = File::open(path).map_err(read("open", path))?;
-    let length = file.metadata().map_err(read("look at", path))?.len();
-    let mut lines = BufReader::new(file);
-    let mut kept: Vec<u8> = Vec::new();
-    let mut text = Vec::new();
+    let all = read_whole(path).map_err(SecurityLogError::io("read", path))?;
+    // What is added to each line is less than the half of it.
+    let mut kept = Zeroizing::new(Vec::with_capacity(all.len() + all.len() / 2 + 64));
     let (mut first, mut changed, mut all_cut) = (true, false, true);
-    loop {
-        text.clear();
-        if lines.read_until(b'\n', &mut text).map_err(read("read", path))? == 0 {
-            break;
-        }
+    for text in all.split_inclusive(|b| *b == b'\n') {
         if std::mem::take(&mut first)
-            && let Ok(head) = serde_json::from_slice::<AllCut>(&text)
+            && let Ok(head) = serde_json::from_slice::<AllCut>(text)
         {
-            if head.bytes == length - text.len() as u64 {
+            if head.bytes == (all.len() - text.len()) as u64 {
                 return Ok(());
             }
             changed = true;
             continue;
         }
-        let Ok(mut line) = serde_json::from_slice::<Line>(&text) else {
+        let Ok(mut line) = serde_json::from_slice::<Line>(text) else {
             swept.lines_dropped += 1;
             changed = true;
             continue;
@@ -219,7 +213,7 @@ fn rewrite(
             changed = true;
         }
         all_cut &= line.cut;
-        serde_json::to_writer(&mut kept, &line)
+        serde_json::to_writer(&mut *kept, &line)
             .map_err(|e| SecurityLogError::io("rewrite", path)(std::io::Error::from(e)))?;
         kept.push(b'\n');
     }
@@ -229,18 +223,27 @@ fn rewrite(
     swap(path, &kept, all_cut).map_err(SecurityLogError::io("rewrite", path))
 }
 
+/// A file of the log, in memory that is wiped.
+fn read_whole(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let mut all = Zeroizing::new(Vec::with_capacity(length));
+    file.read_to_end(&mut all)?;
+    Ok(all)
+}
+
 /// Puts the new content in the old one's place, then overwrites the old one. Whatever an interruption leaves, the next
 /// sweep finishes: the log is complete at every moment, and the old copy keeps a name until it is overwritten.
 fn swap(path: &Path, kept: &[u8], all_cut: bool) -> std::io::Result<()> {
     let beside = durable::temporary(path)?;
     let old = path.with_extension("old");
-    let mut out = BufWriter::new(durable::open_new(&beside, durable::PRIVATE)?);
+    let mut out = durable::open_new(&beside, durable::PRIVATE)?;
     if all_cut {
-        serde_json::to_writer(&mut out, &AllCut { all_addresses_cut: true, bytes: kept.len() as u64 })?;
-        out.write_all(b"\n")?;
+        let head = serde_json::to_string(&AllCut { all_addresses_cut: true, bytes: kept.len() as u64 })?;
+        out.write_all(format!("{head}\n").as_bytes())?;
     }
     out.write_all(kept)?;
-    out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+    out.sync_all()?;
     crate::fault::point("security-log-before-swap");
     std::fs::hard_link(path, &old)?;
     std::fs::rename(&beside, path)?;
