@@ -3,23 +3,23 @@
 //! without a consent that is current at that moment, and nothing recorded before a grant is ever sent.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
+#[path = "common/statistics.rs"]
+mod statistics;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use claviger_daemon::consent::{InForce, KEPT, Ledger, Seen, Veto};
-use claviger_daemon::telemetry::{Dice, Kind, Outgoing, Task, TaskFailure};
-use claviger_protocol::clock::{DAY, Date, Timestamp};
+use claviger_daemon::telemetry::{Dice as _, Kind, Outgoing, Task, TaskFailure};
+use claviger_protocol::clock::{DAY, Timestamp};
 use claviger_protocol::daw::Daw;
 use claviger_protocol::ids::{Nonce, ProductId, VendorId};
 use claviger_protocol::ipc::ConsentState;
 use claviger_protocol::keys::Sha256;
-use claviger_protocol::telemetry::voprf::{Pending, TokenClient, TokenError};
 use claviger_protocol::telemetry::{
-    Authority, BATCH, Controller, Element, Notice, NoticeReference, NoticeText, PURPOSE, Plan, PlanTitle,
-    PlanWeek, PolicyReference, Proof, REPORT_FIELDS, Token, TokenKey, TokensBody, UsageReport, Uses, Week,
+    BATCH, Notice, NoticeReference, Plan, PlanTitle, PlanWeek, Token, TokenKey, UsageReport, Uses, Week,
     closes,
 };
-use data_encoding::BASE64URL_NOPAD;
-use ring::rand::SecureRandom;
+use statistics::{Chance, Numbered, notice, numbered, numbered_body};
 
 /// Lives in every run, and behind `--slow`.
 const LIVES: u64 = 2_000;
@@ -27,72 +27,6 @@ const LIVES_SLOW: u64 = 100_000;
 /// Events of one life.
 const EVENTS: usize = 80;
 const BEGIN: i64 = 1_800_000_000;
-
-/// SplitMix64: the same seed, the same life.
-struct Chance(u64);
-
-impl Dice for Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)).checked_rem(bound).unwrap_or(0)
-    }
-}
-
-/// Tokens without mathematics, which has tests of its own: the library would take most of the time.
-struct Numbered;
-
-impl TokenClient for Numbered {
-    fn blind(&self, _: usize, _: &dyn SecureRandom) -> Result<Vec<Pending>, TokenError> {
-        Err(TokenError::Random)
-    }
-
-    fn finish(
-        &self,
-        pending: &[Pending],
-        evaluated: &[Element],
-        _: &Proof,
-        _: &TokenKey,
-    ) -> Result<Vec<Token>, TokenError> {
-        if pending.len() != evaluated.len() {
-            return Err(TokenError::Count);
-        }
-        Ok(pending.iter().map(|p| Token::new(&p.blinded().0, &[1; 64])).collect())
-    }
-}
-
-fn numbered(number: u64) -> Pending {
-    let mut bytes = [0u8; 96];
-    bytes[64..72].copy_from_slice(&number.to_le_bytes());
-    Pending::try_from(BASE64URL_NOPAD.encode(&bytes)).unwrap()
-}
-
-fn notice(version: u32, policy: u32) -> Notice {
-    let text = NoticeText { title: "Statistics".to_owned(), text: format!("Text {version}.") };
-    Notice {
-        iss: "com.example".parse().unwrap(),
-        id: "usage-statistics".to_owned(),
-        version,
-        iat: Timestamp(0),
-        effective: Date::new(2020, 1, 1).unwrap(),
-        purpose: PURPOSE.to_owned(),
-        fields: REPORT_FIELDS.map(str::to_owned).to_vec(),
-        controller: Controller {
-            name: "Example".to_owned(),
-            address: "Here".to_owned(),
-            contact: "x@example.com".to_owned(),
-            protection_officer: None,
-        },
-        recipients: vec![],
-        retention_days: 365,
-        jurisdiction: "DE".to_owned(),
-        authority: Authority { name: "A".to_owned(), url: "https://a.example".to_owned() },
-        policy: PolicyReference { url: "https://example.com".to_owned(), version: policy.to_string() },
-        texts: BTreeMap::from([("en".to_owned(), text)]),
-    }
-}
 
 fn products() -> [ProductId; 3] {
     ["synth", "fx", "rare"].map(|name| format!("com.example.{name}").parse().unwrap())
@@ -243,6 +177,8 @@ impl Life {
                     self.settle(now);
                     self.store();
                     self.nothing_gathered();
+                    // What was counted under it until now is gone; what comes later begins anew.
+                    self.uses.clear();
                     self.counting_since = i64::MAX;
                 }
             }
@@ -386,8 +322,7 @@ impl Life {
                 proof.take_plans(vec![plan], &mut self.chance).unwrap();
             }
             (None, Kind::Tokens(week)) => {
-                let body = TokensBody { elements: vec![Element([0; 32]); BATCH], proof: Proof([0; 64]) };
-                proof.take_tokens(*week, &body, &Numbered, &mut self.chance).unwrap();
+                proof.take_tokens(*week, &numbered_body(), &Numbered, &mut self.chance).unwrap();
             }
             (None, Kind::Report(week, product)) => proof.reported(*week, product),
         }
@@ -470,9 +405,28 @@ fn plan(week: Week) -> Plan {
 fn whatever_happens_the_promise_holds() {
     let slow = std::env::var_os("CLAVIGER_TEST_SLOW").is_some();
     let lives = if slow { LIVES_SLOW } else { LIVES };
-    let mut sent = [0; 4];
-    let mut eras = 0;
-    for seed in 0..lives {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let (sent, eras) = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads)
+            .map(|first| {
+                scope.spawn(move || live_all((first..lives).step_by(usize::try_from(threads).unwrap())))
+            })
+            .collect();
+        let done = all.into_iter().map(|thread| thread.join().unwrap());
+        done.fold(([0; 4], 0), |(mut sent, eras), (more, era)| {
+            sent.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
+            (sent, eras + era)
+        })
+    });
+    // Lives in which nothing happens would prove nothing.
+    println!("{lives} lives: {eras} agreements; plans {}, tokens {}, reports {}", sent[1], sent[2], sent[3]);
+    assert!(eras > lives / 2 && sent[1] > lives / 2 && sent[2] > lives / 2 && sent[3] > lives / 10);
+}
+
+/// Lives through the lives of these seeds: what was sent in them, and how many agreements there were.
+fn live_all(seeds: impl Iterator<Item = u64>) -> ([u64; 4], u64) {
+    let (mut sent, mut eras) = ([0; 4], 0);
+    for seed in seeds {
         let outcome = std::panic::catch_unwind(|| {
             let mut life = Life::new(seed);
             for _ in 0..EVENTS {
@@ -485,7 +439,5 @@ fn whatever_happens_the_promise_holds() {
         sent.iter_mut().zip(one).for_each(|(sum, n)| *sum += n);
         eras += u64::from(era);
     }
-    // Lives in which nothing happens would prove nothing.
-    println!("{lives} lives: {eras} agreements; plans {}, tokens {}, reports {}", sent[1], sent[2], sent[3]);
-    assert!(eras > lives / 2 && sent[1] > lives / 2 && sent[2] > lives / 2 && sent[3] > lives / 10);
+    (sent, eras)
 }

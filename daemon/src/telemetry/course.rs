@@ -21,8 +21,9 @@ const WEEK: i64 = 7 * DAY;
 /// What was due this long ago was missed (the computer was off, or offline): it gets a new moment, so that waking up does
 /// not send everything at once.
 const MISSED: i64 = HOUR / 6;
-/// The new moment is within this time: short enough for a computer that is never on for long.
-const SOON: i64 = HOUR;
+/// The new moment is within this time: long enough that it does not tell when the computer was switched on, and short
+/// enough that one which is never on for long sends something some day.
+const SOON: i64 = 6 * HOUR;
 /// What failed is tried again within this time.
 const AGAIN: i64 = DAY;
 

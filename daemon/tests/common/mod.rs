@@ -266,6 +266,12 @@ pub struct Daemon {
     _lock: Lock,
 }
 
+impl Daemon {
+    pub fn of(engine: Rc<Engine>, clock: Arc<TestClock>, lock: Lock) -> Self {
+        Self { engine, clock, _lock: lock }
+    }
+}
+
 pub fn paths(home: &Path) -> Paths {
     Paths {
         mode: Mode::User,
