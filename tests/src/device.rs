@@ -9,6 +9,8 @@ use claviger_protocol::documents::{
 use claviger_protocol::ids::{DeviceName, MachineId, Nonce, ReceiptId, VendorId};
 use claviger_protocol::keys::SigningKey;
 use claviger_protocol::serial::Serial;
+use claviger_protocol::telemetry::voprf::{Blinder, Pending, TokenClient as _};
+use claviger_protocol::telemetry::{BATCH, TOKEN_REQUEST_VERSION, TokenRequest, Week};
 use claviger_protocol::unlock::{UnlockCode, UnlockProof, unlock_key};
 use ring::rand::SystemRandom;
 use serde_json::Value;
@@ -101,6 +103,21 @@ impl Device {
             machine_id: self.machine,
         };
         sign(&receipt, &self.key, KeyInHeader::Carried)
+    }
+
+    /// Asks for a batch of tokens: the body of the request, and what its answer is finished with.
+    #[must_use]
+    pub fn ask_for_tokens(&self, week: Week) -> (Value, Vec<Pending>) {
+        let pending = Blinder.blind(BATCH, &SystemRandom::new()).unwrap();
+        let request = TokenRequest {
+            v: TOKEN_REQUEST_VERSION,
+            aud: self.vendor.clone(),
+            iat: SystemClock.now(),
+            week,
+            slot: 0,
+            elements: pending.iter().map(Pending::blinded).collect(),
+        };
+        (serde_json::json!({ "request": sign(&request, &self.key, KeyInHeader::Carried) }), pending)
     }
 
     /// The same machine after it has forgotten its key.

@@ -1,7 +1,7 @@
 //! A small blocking HTTP/1.1 client and server, so that tests see and send every byte themselves.
 
 use std::io::{BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -51,7 +51,23 @@ impl Client {
     /// # Errors
     /// When nobody listens.
     pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?, address)
+    }
+
+    /// The same from an address of the test's choice, which is one of this computer's.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn try_connect_from(from: IpAddr, address: SocketAddr) -> std::io::Result<Self> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+        let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &SocketAddr::new(from, 0))?;
+        connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket), address)
+    }
+
+    fn over(stream: TcpStream, address: SocketAddr) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(crate::process::PATIENCE))?;
         Ok(Self { stream: BufReader::new(stream), address })

@@ -9,6 +9,13 @@
 //! | [`world`] | one vendor with its server, and the machines of its customers |
 //! | [`machine`] | one computer: its machine id, its daemon, its command line |
 //! | [`netwatch`] | a network namespace with nothing but loopback, and what passes in it |
+//! | [`canaries`] | values planted where programs could find them, and the search for them |
+//! | [`capture`] | connections and requests out of what was seen on a network |
+//! | [`held`] | a clock that the test moves and the programs follow |
+//! | [`memory`] | what a core dump of a process would hold |
+//! | [`person`] | one who says yes and makes music, at a computer full of canaries |
+//! | [`statistics`] | a vendor whose plans list a title: fifty installations that take part |
+//! | [`terminal`] | a command on a terminal of its own |
 //! | [`proxy`] | stands before a server, at an address that stays, and lets everything go wrong that can |
 //! | [`tls`] | certificates, good and bad |
 //! | [`vendor`] | a vendor made of nothing but keys, whose server says whatever a test wants |
@@ -30,17 +37,24 @@
 
 pub mod bench;
 pub mod browser;
+pub mod canaries;
+pub mod capture;
 pub mod clap;
 pub mod device;
+pub mod held;
 pub mod http;
 pub mod jalv;
 pub mod machine;
+pub mod memory;
 pub mod netwatch;
+pub mod person;
 pub mod platform;
 pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod scenes;
+pub mod statistics;
+pub mod terminal;
 pub mod tilt;
 pub mod tls;
 pub mod varlink;

@@ -28,6 +28,8 @@ pub struct Machine {
     /// Whether `CLAVIGER_HOME` is set.
     portable: bool,
     prefix: Option<Prefix>,
+    /// What the computer calls itself, if not what it really does.
+    pub hostname: Option<String>,
     /// Added to every command's environment.
     pub env: Vec<(String, String)>,
     /// The daemon, while it runs.
@@ -52,6 +54,7 @@ impl Machine {
             bound: Vec::new(),
             portable: true,
             prefix,
+            hostname: None,
             env: Vec::new(),
             daemon: None,
         }
@@ -148,6 +151,7 @@ impl Machine {
             bound: self.bound.clone(),
             portable: self.portable,
             prefix: Some(Prefix::copy()),
+            hostname: self.hostname.clone(),
             env: self.env.clone(),
             daemon: None,
         }
@@ -171,6 +175,16 @@ impl Machine {
         self
     }
 
+    /// Puts a file with this content in the place of one that this computer has; does nothing where it has none.
+    pub fn replace_file(&mut self, place: &str, content: &str) {
+        if !Path::new(place).is_file() {
+            return;
+        }
+        let file = self.home.with_file_name(format!("bound-{}", self.bound.len()));
+        std::fs::write(&file, content).unwrap();
+        self.bound.push((file, place.into()));
+    }
+
     /// A command on this computer, in an environment of its own.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
@@ -189,7 +203,7 @@ impl Machine {
         let machine_id = self.machine_id.iter().map(|file| (file.as_path(), Path::new("/etc/machine-id")));
         let bound = self.bound.iter().map(|(from, to)| (from.as_path(), to.as_path()));
         let binds: Vec<_> = machine_id.chain(bound).collect();
-        if !binds.is_empty() {
+        if !binds.is_empty() || self.hostname.is_some() {
             words.push("unshare".to_owned());
             if !rustix::process::geteuid().is_root() {
                 words.push("--map-root-user".to_owned());
@@ -198,7 +212,9 @@ impl Machine {
             let bind = binds
                 .iter()
                 .map(|(from, to)| format!("mount --bind {} {} && ", from.display(), to.display()));
-            let script = bind.collect::<String>() + "exec \"$@\"";
+            let name = self.hostname.iter().map(|name| format!("hostname {name} && "));
+            words.extend(self.hostname.iter().map(|_| "--uts".to_owned()));
+            let script = bind.chain(name).collect::<String>() + "exec \"$@\"";
             words.extend(["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]);
         }
         if let Some(user) = self.user {

@@ -2,7 +2,7 @@
 //! byte, and lets everything go wrong that can go wrong on a network.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ pub enum Mode {
 struct State {
     mode: Mode,
     upstream: Option<SocketAddr>,
+    source: Option<IpAddr>,
     open: Vec<TcpStream>,
 }
 
@@ -47,7 +48,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     seen: Mutex<Vec<u8>>,
-    requests: Mutex<u64>,
+    plaintexts: Mutex<Vec<Vec<u8>>>,
+    requests: Mutex<Vec<String>>,
 }
 
 /// The proxy. Ends with the test's process.
@@ -64,12 +66,13 @@ impl Proxy {
     pub fn start(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { mode: Mode::Forward, upstream: None, open: Vec::new() };
+        let state = State { mode: Mode::Forward, upstream: None, source: None, open: Vec::new() };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             seen: Mutex::new(Vec::new()),
-            requests: Mutex::new(0),
+            plaintexts: Mutex::default(),
+            requests: Mutex::default(),
         });
         let proxy = Self { shared, address };
         let accepting = proxy.clone();
@@ -80,6 +83,11 @@ impl Proxy {
     /// Where the server is now, if it runs.
     pub fn set_upstream(&self, address: Option<SocketAddr>) {
         self.shared.state.lock().unwrap().upstream = address;
+    }
+
+    /// The address that the server sees requests come from, which is one of this computer's.
+    pub fn set_source(&self, address: IpAddr) {
+        self.shared.state.lock().unwrap().source = Some(address);
     }
 
     /// From now on this happens. Open connections are closed.
@@ -105,10 +113,22 @@ impl Proxy {
         self.shared.seen.lock().unwrap().clone()
     }
 
+    /// What each connection brought, in the order in which they ended; the calls that only wake the listener are empty.
+    #[must_use]
+    pub fn plaintexts(&self) -> Vec<Vec<u8>> {
+        self.shared.plaintexts.lock().unwrap().clone()
+    }
+
+    /// The paths of all requests that arrived, in their order.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
     /// How many requests arrived.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        *self.shared.requests.lock().unwrap()
+        self.shared.requests.lock().unwrap().len() as u64
     }
 
     fn record(&self, bytes: &[u8]) {
@@ -149,11 +169,11 @@ impl Proxy {
     }
 
     fn connection(&self, stream: impl Read + Write) -> io::Result<()> {
-        let mut stream = BufReader::new(Recorder { inner: stream, proxy: self });
+        let mut stream = BufReader::new(Recorder { inner: stream, proxy: self, bytes: Vec::new() });
         let mut server: Option<(SocketAddr, Client)> = None;
         loop {
             let request = read_request(&mut stream)?;
-            *self.shared.requests.lock().unwrap() += 1;
+            self.shared.requests.lock().unwrap().push(request.path.clone());
             let out = &mut stream.get_mut().inner;
             match self.mode() {
                 Mode::Forward => {
@@ -231,9 +251,16 @@ impl Proxy {
     }
 
     fn forward(&self, server: &mut Option<(SocketAddr, Client)>, request: &Seen) -> io::Result<Reply> {
-        let upstream = self.shared.state.lock().unwrap().upstream.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let (upstream, source) = {
+            let state = self.shared.state.lock().unwrap();
+            (state.upstream.ok_or(io::ErrorKind::ConnectionRefused)?, state.source)
+        };
         if server.as_ref().is_none_or(|(address, _)| *address != upstream) {
-            *server = Some((upstream, Client::try_connect(upstream)?));
+            let client = match source {
+                Some(source) => Client::try_connect_from(source, upstream)?,
+                None => Client::try_connect(upstream)?,
+            };
+            *server = Some((upstream, client));
         }
         let Some((_, client)) = server else { return Err(io::ErrorKind::NotConnected.into()) };
         let body = String::from_utf8_lossy(&request.body).into_owned();
@@ -261,12 +288,20 @@ fn encode(reply: &Reply, length: usize) -> Vec<u8> {
 struct Recorder<'a, S> {
     inner: S,
     proxy: &'a Proxy,
+    bytes: Vec<u8>,
+}
+
+impl<S> Drop for Recorder<'_, S> {
+    fn drop(&mut self) {
+        self.proxy.shared.plaintexts.lock().unwrap().push(std::mem::take(&mut self.bytes));
+    }
 }
 
 impl<S: Read> Read for Recorder<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.proxy.record(&buffer[..length]);
+        self.bytes.extend_from_slice(&buffer[..length]);
         Ok(length)
     }
 }

@@ -71,3 +71,24 @@ impl Default for Authority {
         Self::new()
     }
 }
+
+/// Session id, and numbers and lengths of extensions, of the `ClientHello` that a connection begins with (RFC 8446, 4.1.2).
+#[must_use]
+pub fn client_hello(bytes: &[u8]) -> (Vec<u8>, Vec<(u16, usize)>) {
+    assert_eq!((bytes[0], bytes[5]), (22, 1), "a handshake that begins with a greeting");
+    let length = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+    // Record 5, handshake 4, version 2, random 32.
+    let mut at = 5 + 4 + 2 + 32;
+    let session = bytes[at + 1..at + 1 + usize::from(bytes[at])].to_vec();
+    at += 1 + session.len();
+    at += 2 + length(at);
+    at += 1 + usize::from(bytes[at]);
+    let end = at + 2 + length(at);
+    at += 2;
+    let mut extensions = Vec::new();
+    while at < end {
+        extensions.push((u16::from_be_bytes([bytes[at], bytes[at + 1]]), length(at + 2)));
+        at += 4 + length(at + 2);
+    }
+    (session, extensions)
+}

@@ -5,17 +5,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::{TrustAnchor, VendorProfile};
 use claviger_protocol::ids::VendorId;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::held::HeldClock;
 use crate::http::Client;
 use crate::machine::Machine;
 use crate::platform;
 use crate::process::{self, Done, Running};
 use crate::programs;
 use crate::proxy::Proxy;
+use crate::tls::{Authority, Flaw};
 
 /// The product that [`World::new`] puts into the catalogue.
 pub const PRODUCT: &str = "com.example.synth";
@@ -31,6 +34,17 @@ pub struct License {
     pub unlock_code: String,
 }
 
+/// In what a world differs from others.
+#[derive(Debug, Default)]
+pub struct Setting {
+    /// The moment at which it begins, by a clock that the test holds.
+    pub begin: Option<Timestamp>,
+    /// Its server is reached over TLS, under a certificate of this authority.
+    pub tls: Option<Authority>,
+    /// Where the server listens; otherwise on a port of loopback.
+    pub listen: Option<&'static str>,
+}
+
 /// A vendor, its server, its customers.
 #[derive(Debug)]
 pub struct World {
@@ -43,6 +57,10 @@ pub struct World {
     server: Option<Running>,
     address: Option<SocketAddr>,
     machines: std::cell::Cell<u32>,
+    listen: &'static str,
+    clock: Option<HeldClock>,
+    /// What all its programs are started with.
+    env: Vec<(String, String)>,
 }
 
 impl World {
@@ -57,10 +75,24 @@ impl World {
     /// The same before its server is started for the first time.
     #[must_use]
     pub fn without_server() -> Self {
+        Self::begin(&Setting::default())
+    }
+
+    /// A world in this setting, before its server is started for the first time.
+    #[must_use]
+    pub fn begin(setting: &Setting) -> Self {
         let folder = tempfile::Builder::new().prefix("cv").tempdir().unwrap();
         // Other users of a test reach their own folders in it.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let proxy = Proxy::start(None);
+        let proxy = Proxy::start(setting.tls.as_ref().map(|authority| authority.server(Flaw::None)));
+        let mut env = Vec::new();
+        let clock = setting.begin.map(|at| HeldClock::at(folder.path(), at));
+        env.extend(clock.as_ref().map(HeldClock::env));
+        if let Some(authority) = &setting.tls {
+            let file = folder.path().join("ca.pem");
+            std::fs::write(&file, &authority.pem).unwrap();
+            env.push(("SSL_CERT_FILE".to_owned(), file.display().to_string()));
+        }
         let world = Self {
             data: folder.path().join("server"),
             folder,
@@ -69,8 +101,14 @@ impl World {
             server: None,
             address: None,
             machines: std::cell::Cell::new(0),
+            listen: setting.listen.unwrap_or("127.0.0.1:0"),
+            clock,
+            env,
         };
-        let url = format!("http://{}", world.proxy.address);
+        let url = match setting.tls {
+            Some(_) => format!("https://localhost:{}", world.proxy.address.port()),
+            None => format!("http://{}", world.proxy.address),
+        };
         let arguments = [
             "init",
             "--vendor",
@@ -107,6 +145,12 @@ impl World {
         self.data = to.to_owned();
     }
 
+    /// The clock that this world was begun with.
+    #[must_use]
+    pub fn clock(&self) -> &HeldClock {
+        self.clock.as_ref().expect("the world was begun at a moment of the test's")
+    }
+
     /// The vendor profile.
     #[must_use]
     pub fn profile(&self) -> PathBuf {
@@ -124,6 +168,7 @@ impl World {
     fn server_command(&self) -> Command {
         let mut command = platform::command(&programs::path("claviger-server"));
         command.env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").current_dir(self.folder.path());
+        command.envs(self.env.iter().cloned());
         command
     }
 
@@ -158,7 +203,7 @@ impl World {
             "serve",
             "--demo",
             "--listen",
-            "127.0.0.1:0",
+            self.listen,
             "--data",
         ]);
         let started = Running::start_until(command.arg(&self.data), "\"listening\"");
@@ -186,6 +231,18 @@ impl World {
     #[must_use]
     pub fn running_server(&mut self) -> &mut Running {
         self.server.as_mut().expect("the server runs")
+    }
+
+    /// The server's process.
+    #[must_use]
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().expect("the server runs").pid()
+    }
+
+    /// What the running server has logged.
+    #[must_use]
+    pub fn server_output(&self) -> String {
+        self.server.as_ref().expect("the server runs").output()
     }
 
     /// Ends the server as a service manager does.
@@ -293,6 +350,7 @@ impl World {
     /// Starts the daemon and makes the vendor known.
     #[must_use]
     pub fn ready(&self, mut machine: Machine) -> Machine {
+        machine.env.extend(self.env.iter().cloned());
         machine.start_daemon();
         machine.add_vendor(&self.profile());
         machine

@@ -405,7 +405,11 @@ fn states(world: &World) -> Vec<State<'static>> {
         ("too-large", "This is too large", " ".repeat(33 * 1024 * 1024)),
         ("batch-whole", "3 of 3 answered", whole.clone()),
         ("batch-cut", "cut off on the way", whole[..whole.len() - 600].to_owned()),
-        ("batch-none", "What is wrong with each is listed below", write_collection(FileKind::Batch, &[], none)),
+        (
+            "batch-none",
+            "What is wrong with each is listed below",
+            write_collection(FileKind::Batch, &[], none),
+        ),
         ("answer", "The answer is ready", request_file(&on("Studio – left").activate(&license))),
         ("answer-hostile", "The answer is ready", request_file(&on(hostile).activate(&license))),
         ("answer-rtl", "The answer is ready", request_file(&on("المحطة الأولى (2)").activate(&license))),

@@ -77,6 +77,9 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("stolen_key", Needs::Nothing),
     ("system_mode", Needs::Root),
     ("tls", Needs::Nothing),
+    ("usage_kill", Needs::Nothing),
+    ("usage_silence", Needs::Root),
+    ("usage_week", Needs::Root),
     ("varlink_python", Needs::Python),
     ("windows", Needs::Wine),
 ];

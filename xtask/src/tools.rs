@@ -20,6 +20,8 @@ const FULL: &[Tool] = &[
     Tool { program: "setpriv", package: "util-linux", what_for: "other users" },
     Tool { program: "strace", package: "strace", what_for: "counting system calls" },
     Tool { program: "nsenter", package: "util-linux", what_for: "a computer without a network" },
+    Tool { program: "ip", package: "iproute2", what_for: "a network card that a test can name" },
+    Tool { program: "hostname", package: "hostname", what_for: "a computer with a name of its own" },
     Tool { program: "zbarimg", package: "zbar-tools", what_for: "a QR decoder that nobody here wrote" },
     Tool { program: "curl", package: "curl", what_for: "the portal from a script" },
     Tool { program: "ansible-playbook", package: "ansible-core", what_for: "the Ansible role" },
