@@ -2,14 +2,15 @@
 
 use std::process::Command;
 
-use crate::cross::{self, MACS, Use, WINDOWS};
+use crate::elsewhere;
 use crate::shell::{self, Failure, Result};
 
 /// A check that has failed does not keep the others from running.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let install = args.iter().any(|a| a == "--install");
     let here = args.iter().any(|a| a == "--this-system");
-    if let Some(unknown) = args.iter().find(|a| *a != "--install" && *a != "--this-system") {
+    let known = ["--install", "--this-system"];
+    if let Some(unknown) = args.iter().find(|a| !known.contains(&a.as_str())) {
         return Err(Failure::new(format!("`check` does not know {unknown}; see cargo xtask --help")));
     }
     let mut wrong = Vec::new();
@@ -29,9 +30,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     note("documentation", shell::run(&mut docs));
     note("licences and bans", deny(install));
     note("generated files", generated());
+    note("one facade", elsewhere::one_facade());
     if !here {
-        for target in [WINDOWS].into_iter().chain(MACS) {
-            note(target, elsewhere(target, install));
+        for target in elsewhere::targets() {
+            note(target, elsewhere::lint(target, install));
         }
     }
 
@@ -40,29 +42,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(Failure::new(format!("not in order: {}", wrong.join(", "))))
-}
-
-/// What links into programs and plug-ins, for another system: types and lints, as for this one.
-fn elsewhere(target: &str, install: bool) -> Result<()> {
-    cross::ensure(Use::Lint, install)?;
-    let mut lint = cross::cargo(target, "clippy")?;
-    // Not by default, or the lints of another version of clippy would be in the way.
-    for package in [
-        "claviger-protocol",
-        "claviger-client",
-        "claviger-capi",
-        "claviger-daemon",
-        "claviger-cli",
-        "claviger-server",
-    ] {
-        lint.args(["-p", package]);
-    }
-    lint.args(["--features", "claviger-server/fault-points,claviger-daemon/fault-points"]);
-    if target != WINDOWS {
-        cross::with_zig(&mut lint, target, install)?;
-    }
-    lint.args(["--", "-D", "warnings"]);
-    shell::run(&mut lint)
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

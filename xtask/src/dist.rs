@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::cross::{self, MACS, MSVC, Use, WINDOWS};
 use crate::shell::{self, Failure, Result};
+use crate::universal;
 
 const PROGRAMS: &[&str] = &["claviger", "clavigerd", "claviger-server"];
 /// The manager window, which is built for this system only: Slint takes minutes.
@@ -71,11 +72,19 @@ fn for_windows(install: bool) -> Result<()> {
     copy(&built.join("capi/claviger.dll"), &dist.join("bin/claviger.dll"))?;
     copy(&built.join("capi/libclaviger.dll.a"), &dist.join("lib/libclaviger.dll.a"))?;
     copy(&built.join("capi/libclaviger.a"), &dist.join("lib").join(WINDOWS).join("libclaviger.a"))?;
+    let mut macs = Vec::new();
     for target in MSVC.into_iter().chain(MACS) {
         match archive(target, install) {
+            Ok((built, _)) if MACS.contains(&target) => macs.push((target, std::fs::read(built)?)),
             Ok((built, name)) => copy(&built, &dist.join("lib").join(target).join(name))?,
             Err(failure) => println!("  no archive for {target}: {failure}"),
         }
+    }
+    if !macs.is_empty() {
+        let both = dist.join("lib/apple-darwin/libclaviger.a");
+        std::fs::create_dir_all(dist.join("lib/apple-darwin"))?;
+        std::fs::write(&both, universal::join(&macs)?)?;
+        println!("  {}", both.strip_prefix(shell::root()).unwrap_or(&both).display());
     }
     let source = shell::root().join("client-lib/capi");
     copy(&source.join("include/claviger.h"), &dist.join("include/claviger.h"))?;

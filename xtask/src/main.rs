@@ -6,11 +6,13 @@ mod check;
 mod cross;
 mod demo;
 mod dist;
+mod elsewhere;
 mod outcome;
 mod sanitize;
 mod shell;
 mod test;
 mod tools;
+mod universal;
 mod watchdog;
 mod wine;
 

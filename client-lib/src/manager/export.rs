@@ -60,5 +60,5 @@ pub fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     options.write(true).create_new(true);
     let mut file = manage::private(&mut options).open(file)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    manage::sync_file(&file)
 }

@@ -104,6 +104,15 @@ impl Places {
     }
 }
 
+/// Makes what was written to a file durable, as far as the drive that it is on can.
+///
+/// # Errors
+/// What the system says.
+#[cfg(feature = "manager")]
+pub fn sync_file(file: &std::fs::File) -> std::io::Result<()> {
+    manage::sync_file(file)
+}
+
 /// Whether the operating system tells a machine id that means anything.
 #[must_use]
 pub fn has_machine_id() -> bool {

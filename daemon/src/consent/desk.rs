@@ -193,7 +193,7 @@ impl Desk {
         if let Some(mut old) = old {
             let length = old.metadata().map_or(0, |m| m.len()).min(MAX_LEDGER as u64);
             let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
-            if let Err(e) = old.write_all(&zeros).and_then(|()| old.sync_data()) {
+            if let Err(e) = old.write_all(&zeros).and_then(|()| platform::sync_file(&old)) {
                 tracing::warn!(error = %e, "the bytes of an old file could not be overwritten; it is unlinked");
             }
         }

@@ -105,7 +105,7 @@ impl SentLog {
             line.insert(0, b'\n');
         }
         file.write_all(&line)
-            .and_then(|()| file.sync_data())
+            .and_then(|()| platform::sync_file(&file))
             .map_err(|e| FileError::new("write to", &path, e))?;
         if new { platform::sync_dir(&self.folder) } else { Ok(()) }
     }

@@ -113,7 +113,7 @@ pub fn write_file(path: &Path, content: &[u8], visibility: Visibility) -> Result
     let write = || -> io::Result<()> {
         let mut file = system::create_file(&temporary, visibility)?;
         file.write_all(content)?;
-        file.sync_all()?;
+        system::sync_file(&file)?;
         drop(file);
         crate::fault::point("before-rename");
         system::replace(&temporary, path)

@@ -40,6 +40,14 @@ pub fn managed_policy() -> io::Result<toml::Table> {
     Ok(toml::Table::new())
 }
 
+/// Makes what was written to a file durable.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
 /// The folders of a daemon of this mode, found without trusting the environment (`CLAVIGER_HOME` apart).
 ///
 /// # Errors

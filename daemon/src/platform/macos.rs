@@ -80,6 +80,23 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
     })
 }
 
+/// Makes what was written to a file durable: down to the disk itself, as the standard library asks for. Network drives do not
+/// know that request, and get the one that they do.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    use rustix::io::Errno;
+    match file.sync_all() {
+        Err(error)
+            if matches!(Errno::from_io_error(&error), Some(Errno::NOTSUP | Errno::INVAL | Errno::NOTTY)) =>
+        {
+            Ok(rustix::fs::fsync(file)?)
+        }
+        other => other,
+    }
+}
+
 /// Whether the program is set-uid or the like: then the environment is someone else's.
 pub(super) fn runs_with_borrowed_rights() -> bool {
     // SAFETY: no arguments, no preconditions.
@@ -240,6 +257,9 @@ impl Peer {
         };
         if failed != 0 {
             return Err(io::Error::last_os_error());
+        }
+        if found.cr_version != libc::XUCRED_VERSION {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel tells of users in a new way"));
         }
         let count = usize::try_from(found.cr_ngroups).unwrap_or(0).min(found.cr_groups.len());
         Ok(Self { user: found.cr_uid, groups: found.cr_groups[..count].to_vec() })

@@ -109,9 +109,9 @@ pub(super) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Makes the names in a folder durable. On macOS the standard library asks for `F_FULLFSYNC`, here and for files.
+/// Makes the names in a folder durable.
 pub(super) fn sync_dir(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    system::sync_file(&File::open(folder)?)
 }
 
 /// Keeps a second daemon away from the same state. Held on the folder itself, so that a full disk cannot prevent it.

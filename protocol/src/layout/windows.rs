@@ -18,6 +18,10 @@ pub const SHIPPED: &str = "vendors";
 pub const SYSTEM_PIPE: &str = r"\\.\pipe\claviger-system";
 /// The name of the service, and of its events in the Application log.
 pub const SERVICE: &str = "clavigerd";
+/// The security identifier of the service's own account, `NT SERVICE\clavigerd`. Windows makes it of the name alone.
+pub const SERVICE_SID: &str = "S-1-5-80-1276933775-1489204278-2448931814-1249576712-3984730899";
+/// Whom the system's daemon may run as: the service's own account, the one for all local services, the system itself.
+pub const SERVICE_USERS: [&str; 3] = [SERVICE_SID, "S-1-5-19", "S-1-5-18"];
 /// The value below `HKCU\Software\Microsoft\Windows\CurrentVersion\Run` that starts a user's daemon at login.
 pub const RUN_VALUE: &str = "Claviger";
 
@@ -45,6 +49,22 @@ pub fn stop_event(process: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As Windows does it: the capital letters of the name, hashed, as five numbers.
+    fn service_sid(name: &str) -> String {
+        let name: Vec<u8> = name.to_uppercase().encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &name);
+        let (parts, _) = hash.as_ref().as_chunks::<4>();
+        parts.iter().fold("S-1-5-80".to_owned(), |sid, part| format!("{sid}-{}", u32::from_le_bytes(*part)))
+    }
+
+    #[test]
+    fn the_service_s_account_is_the_one_of_its_name() {
+        assert_eq!(service_sid(SERVICE), SERVICE_SID);
+        // One that is known on every Windows.
+        let known = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
+        assert_eq!(service_sid("TrustedInstaller"), known);
+    }
 
     #[test]
     fn one_folder_has_one_pipe_however_it_is_written() {

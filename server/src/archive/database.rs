@@ -22,7 +22,7 @@ pub(super) async fn copy(from: &Path, to: &Path) -> Result<(), ArchiveError> {
     whole(&mut copied).await?;
     copied.close().await.map_err(ArchiveError::Database)?;
     // Opened for writing: Windows makes nothing durable for those who may only read.
-    std::fs::File::options().write(true).open(to)?.sync_all()?;
+    crate::platform::sync_file(&std::fs::File::options().write(true).open(to)?)?;
     Ok(())
 }
 

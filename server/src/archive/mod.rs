@@ -145,7 +145,7 @@ async fn write(
         writer.add(&name, file.metadata()?.len(), file)?;
     }
     let file = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
+    crate::platform::sync_file(&file)?;
     Ok(())
 }
 
@@ -331,7 +331,7 @@ async fn stage(
         durable::private_dir(durable::parent(&path))?;
         let mut file = durable::open_new(&path, mode)?;
         let copied = io::copy(content, &mut file).map_err(container::inside)?;
-        file.sync_all()?;
+        crate::platform::sync_file(&file)?;
         if copied == length { Ok(()) } else { Err(ArchiveError::Damaged("a file in it")) }
     })?;
     // The time makes two restores of one backup differ, and a later one higher; a wrong clock still raises it by one.
@@ -340,7 +340,7 @@ async fn stage(
     if vendor != backup.vendor.as_str() || *issuer.vendor() != backup.vendor {
         return Err(ArchiveError::Damaged("its parts belong to different vendors"));
     }
-    File::options().write(true).open(staged.database())?.sync_all()?;
+    crate::platform::sync_file(&File::options().write(true).open(staged.database())?)?;
     Ok((epoch, issuer.keyset().number))
 }
 

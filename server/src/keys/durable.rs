@@ -107,7 +107,7 @@ pub fn shred(path: &Path) -> io::Result<()> {
         file.write_all(&zeros[..part])?;
         left -= part as u64;
     }
-    file.sync_all()?;
+    platform::sync_file(&file)?;
     match fs::remove_file(path) {
         // Another process was told to do the same, and was faster.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -158,7 +158,7 @@ fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     discard(path);
     let mut file = open_new(path, mode)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    platform::sync_file(&file)
 }
 
 fn discard(path: &Path) {
@@ -179,11 +179,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"one");
         write(&path, b"three", PUBLIC).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"three");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        }
+        assert!(platform::has_mode(&path, 0o644));
         let other_name = dir.path().join("b");
         fs::hard_link(&path, &other_name).unwrap();
         shred(&path).unwrap();

@@ -19,8 +19,10 @@ mod unix;
 pub(crate) use system::kill_self;
 pub(crate) use system::{
     Hangup, drop_silent_peers, forbid_dumps, make_private_dir, others_may_read, protect, restrict, stamp,
-    stop_signal, sync_dir, with_mode,
+    stop_signal, sync_dir, sync_file, with_mode,
 };
+#[cfg(test)]
+pub(crate) use system::{LOCKED_FILES_ARE_READABLE, has_mode};
 
 /// What tells one state of a file from the next. Files are replaced by renaming, so more than the time changes.
 pub(crate) type Stamp = [u64; 3];

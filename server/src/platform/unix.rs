@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Stamp;
+use super::{Stamp, system};
 
 /// Has a new file made with these permissions.
 pub(crate) fn with_mode(options: &mut OpenOptions, mode: u32) -> &mut OpenOptions {
@@ -42,7 +42,7 @@ pub(crate) fn others_may_read(path: &Path) -> io::Result<Option<(String, String)
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    system::sync_file(&File::open(path)?)
 }
 
 /// What tells one state of a file from the next.
@@ -87,4 +87,14 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 #[cfg(feature = "fault-points")]
 pub(crate) fn kill_self() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+}
+
+/// Whoever is refused a lock can read who has it.
+#[cfg(test)]
+pub(crate) const LOCKED_FILES_ARE_READABLE: bool = true;
+
+/// Whether a file or folder has exactly these permissions.
+#[cfg(test)]
+pub(crate) fn has_mode(path: &Path, mode: u32) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o777 == mode)
 }

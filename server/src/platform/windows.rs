@@ -81,6 +81,11 @@ pub(crate) fn others_may_read(_path: &Path) -> io::Result<Option<(String, String
     Ok(None)
 }
 
+/// Makes what was written to a file durable.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
 /// Makes the names in a folder durable, where the file system offers that: NTFS does, FAT and Wine do not.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     let flushed = OpenOptions::new()
@@ -156,4 +161,14 @@ pub(crate) fn kill_self() {
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
     // SAFETY: the handle means this process.
     unsafe { TerminateProcess(GetCurrentProcess(), 9) };
+}
+
+/// Nobody but its owner reads what is locked.
+#[cfg(test)]
+pub(crate) const LOCKED_FILES_ARE_READABLE: bool = false;
+
+/// Permissions are the folder's.
+#[cfg(test)]
+pub(crate) fn has_mode(path: &Path, _mode: u32) -> bool {
+    path.exists()
 }

@@ -243,7 +243,7 @@ fn swap(path: &Path, kept: &[u8], all_cut: bool) -> std::io::Result<()> {
         out.write_all(format!("{head}\n").as_bytes())?;
     }
     out.write_all(kept)?;
-    out.sync_all()?;
+    crate::platform::sync_file(&out)?;
     crate::fault::point("security-log-before-swap");
     std::fs::hard_link(path, &old)?;
     std::fs::rename(&beside, path)?;

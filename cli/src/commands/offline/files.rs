@@ -100,7 +100,9 @@ pub(super) fn write(path: &Path, content: &[u8], out: &mut Output) -> Result<(),
     part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let done = File::create(&part)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            file.write_all(content).and_then(|()| claviger_client::platform::sync_file(&file))
+        })
         .and_then(|()| fs::rename(&part, path));
     done.map_err(|e| {
         // What is left of it says nothing.

@@ -1,5 +1,7 @@
 //! What a program that manages the daemon asks of Linux: systemd starts the daemon and keeps its log.
 
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 
 use claviger_protocol::layout;
@@ -13,6 +15,11 @@ pub(crate) use super::super::unix::manage::{
 pub(crate) const START_SYSTEM_DAEMON: &str = "systemctl start clavigerd";
 /// What to do about a computer without a machine id.
 pub(crate) const MACHINE_ID_ADVICE: &str = "An administrator makes one with: systemd-machine-id-setup";
+
+/// Makes what was written to a file durable.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
 
 /// The administrator's policy.
 pub(crate) fn policy_file() -> PathBuf {

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use super::super::Installed;
 use claviger_protocol::layout::macos as names;
 
-/// The agent's file, as `man launchd.plist` describes it: started at login, and again only after a crash.
+/// The agent's file, as `man launchd.plist` describes it: started at login, and again only after a crash. It is no
+/// `Background` process, whose disk is slowed down: people wait for it.
 fn agent_text(program: &Path) -> String {
     let quoted =
         program.display().to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
@@ -21,7 +22,6 @@ fn agent_text(program: &Path) -> String {
   <key>ProgramArguments</key><array><string>{quoted}</string></array>
   <key>RunAtLoad</key><true/>
   <key>KeepAlive</key><dict><key>Crashed</key><true/></dict>
-  <key>ProcessType</key><string>Background</string>
 </dict></plist>
 "#
     )

@@ -1,5 +1,7 @@
 //! What a program that manages the daemon asks of macOS: launchd starts the daemon, which keeps its log itself.
 
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 
 use claviger_protocol::layout::{self, macos as names};
@@ -14,6 +16,20 @@ pub(crate) const START_SYSTEM_DAEMON: &str = "sudo launchctl kickstart system/io
 /// What to do about a computer without a machine id.
 pub(crate) const MACHINE_ID_ADVICE: &str =
     "Every Mac has one (IOPlatformUUID); a virtual machine gets it from its settings.";
+
+/// Makes what was written to a file durable: down to the disk itself, as the standard library asks for. Network drives do
+/// not know that request, and get the one that they do.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    use rustix::io::Errno;
+    match file.sync_all() {
+        Err(error)
+            if matches!(Errno::from_io_error(&error), Some(Errno::NOTSUP | Errno::INVAL | Errno::NOTTY)) =>
+        {
+            Ok(rustix::fs::fsync(file)?)
+        }
+        other => other,
+    }
+}
 
 /// The administrator's policy.
 pub(crate) fn policy_file() -> PathBuf {

@@ -15,6 +15,8 @@ use super::registry::wide;
 use claviger_protocol::layout::windows as names;
 
 const KEY: &str = r"Software\Microsoft\Windows\CurrentVersion\Run";
+/// Longest command there: Windows passes longer ones over without a word.
+const MAX_COMMAND: usize = 260;
 
 /// Every user has a Run key.
 pub(crate) fn available() -> bool {
@@ -62,6 +64,11 @@ pub(crate) fn install<E: From<String>>(
     // Through `claviger`, which starts it without a console.
     let ours = command(program)?;
     let command = wide(&format!("\"{}\" daemon run --detach \"{}\"", ours.display(), program.display()));
+    if command.len() > MAX_COMMAND {
+        let why = "the programs lie too deep: Windows starts nothing at login whose command has more than 260 characters. \
+                   Install Claviger in a folder with a shorter path";
+        return Err(why.to_owned().into());
+    }
     let (key, name) = (wide(KEY), wide(names::RUN_VALUE));
     let length = u32::try_from(command.len() * 2).unwrap_or(0);
     // SAFETY: all three texts end with NUL, and the last has as many bytes as is said.

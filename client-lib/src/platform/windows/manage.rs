@@ -1,7 +1,7 @@
 //! What a program that manages the daemon asks of Windows: folders, events and processes. Unsafe: calls without a wrapper.
 #![expect(unsafe_code, reason = "events, processes and the rights of handles have no safe wrapper")]
 
-use std::fs::{Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::os::windows::process::CommandExt as _;
@@ -70,6 +70,11 @@ pub(crate) fn policy_is_safe(found: &Metadata) -> bool {
 fn machine_folder() -> PathBuf {
     let store = Places::of_process().stores.into_iter().find(|s| s.scope == crate::Scope::Machine);
     store.and_then(|s| Some(s.path.parent()?.to_owned())).unwrap_or_default()
+}
+
+/// Makes what was written to a file durable.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
 }
 
 /// The administrator's policy.

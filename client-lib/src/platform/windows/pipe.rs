@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use claviger_protocol::layout::windows as names;
 use windows_sys::Win32::Foundation::{
     ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT,
     HANDLE, INVALID_HANDLE_VALUE, LocalFree, WAIT_OBJECT_0, WAIT_TIMEOUT,
@@ -27,9 +28,6 @@ use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE, SetEvent, Wa
 
 use super::super::Peer;
 use super::identity;
-
-/// The system itself, and the account that the service runs as.
-const SERVICE_USERS: [&str; 2] = ["S-1-5-18", "S-1-5-19"];
 
 /// A connection to the daemon. Clones are the same connection.
 #[derive(Clone, Debug)]
@@ -71,7 +69,7 @@ pub(crate) fn connect(path: &Path, patience: Duration, whole_machine: bool) -> i
     let handle = open(path, patience)?;
     let owner = owner(&handle)?;
     let ours = identity::own_sid().is_some_and(|own| own == owner);
-    let trusted = ours || (whole_machine && SERVICE_USERS.contains(&owner.as_str()));
+    let trusted = ours || (whole_machine && names::SERVICE_USERS.contains(&owner.as_str()));
     let mut pid = 0;
     // SAFETY: the handle is open, and `pid` is a place for a number.
     let told = unsafe { GetNamedPipeServerProcessId(handle.as_raw_handle(), &raw mut pid) } != 0;

@@ -1,7 +1,7 @@
 //! Files and folders on Windows: who may see them, replacing one in one step, what makes a change durable, and the lock.
 #![expect(unsafe_code, reason = "a folder with its rights from the first moment has no safe wrapper")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -13,7 +13,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateDirectoryW, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE,
-    FILE_SHARE_READ,
+    FILE_SHARE_READ, FILE_SHARE_WRITE,
 };
 use windows_sys::Win32::System::Threading::Sleep;
 
@@ -84,6 +84,14 @@ pub(in super::super) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes what was written to a file durable.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
 /// Makes the names in a folder durable, where the file system offers that: NTFS writes its journal out. FAT and Wine do
 /// not, and there is nothing else to be had.
 pub(in super::super) fn sync_dir(folder: &Path) -> io::Result<()> {
@@ -121,11 +129,15 @@ impl Lock {
         let mut path = folder.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        match OpenOptions::new().read(true).write(true).create(true).truncate(false).share_mode(0).open(&path)
-        {
-            Ok(file) => Ok(Self { _file: file }),
-            Err(error) if code(&error) == ERROR_SHARING_VIOLATION => Err(LockError::Held(folder.to_owned())),
-            Err(source) => Err(LockError::Io { path, source }),
+        let io = |source| LockError::Io { path: path.clone(), source };
+        // Anyone may open it, because a virus scanner or a backup that reads it is no other daemon; nobody may remove it.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }
 

@@ -13,7 +13,7 @@ mod wait;
 
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, SetProcessWorkingSetSize, TerminateProcess};
 
-pub use disk::Lock;
+pub use disk::{Lock, sync_file};
 pub(super) use disk::{create_dir, create_file, replace, stamp, sync_dir};
 pub use managed::{MANAGED, managed_policy};
 pub use pipe::{Connection, Listener, Peer, group_exists, hung_up};

@@ -10,17 +10,18 @@ use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::sync::Arc;
 
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, HANDLE};
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, HANDLE};
+use windows_sys::Win32::Security::Authorization::SE_KERNEL_OBJECT;
 use windows_sys::Win32::Security::{
     CheckTokenMembership, CreateWellKnownSid, LookupAccountNameW, PSID, RevertToSelf, SECURITY_MAX_SID_SIZE,
-    TOKEN_QUERY, WinBuiltinAdministratorsSid,
+    SidTypeAlias, SidTypeGroup, SidTypeWellKnownGroup, TOKEN_QUERY, WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::System::Pipes::{ImpersonateNamedPipeClient, PeekNamedPipe, WaitNamedPipeW};
 use windows_sys::Win32::System::Threading::{GetCurrentThread, OpenThreadToken};
 
 use super::super::{BindError, Mode, Paths};
 use super::identity;
-use super::security::Descriptor;
+use super::security::{self, Descriptor};
 
 /// A connected local client.
 pub type Connection = NamedPipeServer;
@@ -93,7 +94,7 @@ impl Peer {
     /// Whether the process is in the group of this name.
     #[must_use]
     pub fn is_in_group(&self, name: &str) -> bool {
-        account(name).is_some_and(|mut sid| self.has(&mut sid))
+        group(name).is_some_and(|mut sid| self.has(&mut sid))
     }
 
     fn has(&self, sid: &mut Sid) -> bool {
@@ -108,11 +109,11 @@ impl Peer {
 /// Whether the system knows a group of this name.
 #[must_use]
 pub fn group_exists(name: &str) -> bool {
-    account(name).is_some()
+    group(name).is_some()
 }
 
-/// The identifier of the account or group of this name.
-fn account(name: &str) -> Option<Sid> {
+/// The identifier of the group of this name; a person of that name is none.
+fn group(name: &str) -> Option<Sid> {
     let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
     let (mut sid, mut length) = (Sid::default(), SECURITY_MAX_SID_SIZE);
     let (mut domain, mut room, mut kind) = ([0u16; 256], 256, 0);
@@ -128,7 +129,8 @@ fn account(name: &str) -> Option<Sid> {
             &raw mut kind,
         )
     };
-    (found != 0).then_some(sid)
+    let is_group = [SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup].contains(&kind);
+    (found != 0 && is_group).then_some(sid)
 }
 
 /// Room for the longest identifier.
@@ -154,6 +156,20 @@ pub async fn hung_up(connection: &Connection) -> io::Result<bool> {
     Ok(there == 0)
 }
 
+/// What there can be of a pipe's name.
+enum Found {
+    /// Nothing.
+    Nothing,
+    /// A program that waits for clients.
+    Served,
+    /// No program that does. The daemon before this one was killed, and a client of it has not hung up yet, which keeps
+    /// the name; a client that hangs must not keep the daemon from coming back.
+    Remains,
+}
+
+/// Within how many milliseconds a program that serves a pipe waits for its next client.
+const SERVED_WITHIN: u32 = 250;
+
 /// The pipe, with one instance waiting for the next client at all times, so that the name is never free.
 #[derive(Debug)]
 pub struct Listener {
@@ -166,7 +182,7 @@ impl Listener {
     /// Makes the pipe of `paths`.
     ///
     /// # Errors
-    /// [`BindError`]; also where a pipe of that name is there already, whoever has made it.
+    /// [`BindError`]; also where another program serves a pipe of that name or has made it.
     pub fn bind(paths: &Paths) -> Result<Self, BindError> {
         let error = |why: &str, source: io::Error| BindError {
             path: paths.socket.display().to_string(),
@@ -182,37 +198,48 @@ impl Listener {
         };
         let descriptor = Descriptor::read(&sddl).map_err(|e| error("its rights cannot be set", e))?;
         let listener = Self { name: paths.socket.clone().into(), descriptor, next: RefCell::new(None) };
-        // The system refuses a second first one; Wine does not, so it is asked as well.
-        if listener.is_taken() {
-            return Err(error("another program has taken its name", io::ErrorKind::AddrInUse.into()));
-        }
-        let first = listener.instance(true).map_err(|e| {
-            if e.raw_os_error() == Some(ERROR_ACCESS_DENIED.cast_signed()) {
-                error("another program has taken its name", e)
-            } else {
-                error("it cannot be made", e)
-            }
+        let taken = |e: io::Error| error("another program has taken its name", e);
+        let made = match listener.find() {
+            Found::Nothing => listener.instance(true),
+            Found::Served => return Err(taken(io::ErrorKind::AddrInUse.into())),
+            Found::Remains => listener.instance(false),
+        };
+        let first = made.map_err(|e| {
+            if e.kind() == io::ErrorKind::PermissionDenied { taken(e) } else { error("it cannot be made", e) }
         })?;
         *listener.next.borrow_mut() = Some(first);
         Ok(listener)
     }
 
-    /// Whether a pipe of the name is there.
-    fn is_taken(&self) -> bool {
+    /// What there is of the name.
+    fn find(&self) -> Found {
         let name: Vec<u16> = self.name.encode_wide().chain([0]).collect();
         // SAFETY: the name ends with NUL.
-        let waited = unsafe { WaitNamedPipeW(name.as_ptr(), 1) };
+        if unsafe { WaitNamedPipeW(name.as_ptr(), SERVED_WITHIN) } != 0 {
+            return Found::Served;
+        }
         let missing = ERROR_FILE_NOT_FOUND.cast_signed();
-        waited != 0 || io::Error::last_os_error().raw_os_error() != Some(missing)
+        if io::Error::last_os_error().raw_os_error() == Some(missing) {
+            Found::Nothing
+        } else {
+            Found::Remains
+        }
     }
 
+    /// Makes an instance: the `first` of its name or none, or another one of a pipe that is this user's. Whose it is was
+    /// decided with the first: nobody can make one in another's name, so nobody lures us into a pipe of his own rights.
     fn instance(&self, first: bool) -> io::Result<NamedPipeServer> {
         debug_assert!(self.name.encode_wide().all(|unit| unit != 0));
         let mut attributes = self.descriptor.attributes();
         let mut options = ServerOptions::new();
         options.first_pipe_instance(first).reject_remote_clients(true);
         // SAFETY: the attributes and the descriptor behind them outlive the call.
-        unsafe { options.create_with_security_attributes_raw(&self.name, (&raw mut attributes).cast()) }
+        let made =
+            unsafe { options.create_with_security_attributes_raw(&self.name, (&raw mut attributes).cast()) }?;
+        if !first && security::owner(made.as_raw_handle(), SE_KERNEL_OBJECT)? != identity::own_sid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(made)
     }
 
     /// Waits for a client.

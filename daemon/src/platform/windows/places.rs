@@ -6,25 +6,31 @@
 )]
 
 use std::ffi::{OsString, c_void};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::windows::ffi::OsStrExt as _;
+use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::io::AsRawHandle as _;
 use std::path::{Component, Path, PathBuf, Prefix};
 
 use claviger_protocol::ids::MachineId;
 use claviger_protocol::layout::{self, Home, windows as names};
-use windows_sys::Win32::Foundation::LocalFree;
-use windows_sys::Win32::Security::Authorization::{GetNamedSecurityInfoW, SE_FILE_OBJECT};
-use windows_sys::Win32::Security::OWNER_SECURITY_INFORMATION;
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Security::Authorization::SE_FILE_OBJECT;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, READ_CONTROL,
+};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Registry::{
     HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, RRF_SUBKEY_WOW6464KEY, RegGetValueW,
 };
 
-use super::super::{Mode, Paths, PathsError};
+use super::super::{Mode, Paths, PathsError, Visibility};
+use super::disk::create_dir;
 use super::identity::{self, Known};
+use super::security;
 
-/// The system, the administrators, and the account that the service runs as.
-const SYSTEM_OWNERS: [&str; 3] = ["S-1-5-18", "S-1-5-32-544", "S-1-5-19"];
+/// The administrators, who own what they have made.
+const ADMINISTRATORS: &str = "S-1-5-32-544";
 
 /// The folders of a daemon of this mode, found without trusting the environment (`CLAVIGER_HOME` apart).
 ///
@@ -39,16 +45,15 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
     };
     let shipped_profiles = machine.join(names::SHIPPED);
     if mode == Mode::System {
-        refuse_foreign(&machine)?;
-        return Ok(Paths {
-            mode,
-            certs: machine.join(layout::CERTS),
-            state: machine.join(layout::STATE),
-            socket: names::SYSTEM_PIPE.into(),
-            policy,
-            shipped_profiles,
-            log: Some(machine.join(layout::LOG)),
-        });
+        let (certs, state) = (machine.join(layout::CERTS), machine.join(layout::STATE));
+        let log = machine.join(layout::LOG);
+        claim(&machine, Visibility::Public)?;
+        claim(&certs, Visibility::Public)?;
+        claim(&state, Visibility::Private)?;
+        claim(&log, Visibility::Private)?;
+        refuse_foreign(&shipped_profiles)?;
+        let socket = names::SYSTEM_PIPE.into();
+        return Ok(Paths { mode, certs, state, socket, policy, shipped_profiles, log: Some(log) });
     }
     let sid = identity::own_sid().ok_or(PathsError::NoHome)?;
     if let Some(home) = std::env::var_os("CLAVIGER_HOME").filter(|home| !home.is_empty()) {
@@ -88,7 +93,14 @@ pub fn paths(mode: Mode) -> Result<Paths, PathsError> {
     })
 }
 
-/// Anyone may make folders in `%ProgramData%`: one that someone else has made before us is not ours.
+/// Makes one of the service's folders, with its rights from the first moment. Anyone may make folders in `%ProgramData%`,
+/// and in folders that an installer has put there: one that someone else has made before us is not ours.
+fn claim(folder: &Path, visibility: Visibility) -> Result<(), PathsError> {
+    // Where it cannot be made, whoever writes into it says why.
+    let _ = create_dir(folder, visibility);
+    refuse_foreign(folder)
+}
+
 fn refuse_foreign(folder: &Path) -> Result<(), PathsError> {
     match owner_of(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -98,7 +110,9 @@ fn refuse_foreign(folder: &Path) -> Result<(), PathsError> {
 }
 
 fn is_trusted(owner: &str) -> bool {
-    SYSTEM_OWNERS.contains(&owner) || identity::own_sid().is_some_and(|own| own == owner)
+    owner == ADMINISTRATORS
+        || names::SERVICE_USERS.contains(&owner)
+        || identity::own_sid().is_some_and(|own| own == owner)
 }
 
 /// Says in a sentence without its stop if a file or its folder belongs to someone who is no administrator. At another
@@ -120,30 +134,14 @@ pub fn changed_by_others(path: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Whose a file or folder is.
+/// Whose a file or folder is; of a link or junction, whose that itself is: anyone may make one to what the system owns.
 fn owner_of(path: &Path) -> io::Result<String> {
-    let name: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
-    let (mut sid, mut descriptor) = (std::ptr::null_mut(), std::ptr::null_mut());
-    let none = std::ptr::null_mut();
-    // SAFETY: the name ends with NUL; places for two pointers, the first of which points into the second, ours to free.
-    unsafe {
-        let failed = GetNamedSecurityInfoW(
-            name.as_ptr(),
-            SE_FILE_OBJECT,
-            OWNER_SECURITY_INFORMATION,
-            &raw mut sid,
-            none,
-            none.cast(),
-            none.cast(),
-            &raw mut descriptor,
-        );
-        if failed != 0 {
-            return Err(io::Error::from_raw_os_error(failed.cast_signed()));
-        }
-        let owner = if sid.is_null() { None } else { identity::sid_text(sid) };
-        LocalFree(descriptor);
-        owner.ok_or_else(|| io::ErrorKind::PermissionDenied.into())
-    }
+    let found = OpenOptions::new()
+        .access_mode(READ_CONTROL)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS)
+        .open(path)?;
+    let handle: HANDLE = found.as_raw_handle();
+    security::owner(handle, SE_FILE_OBJECT)?.ok_or_else(|| io::ErrorKind::PermissionDenied.into())
 }
 
 /// `path` in the form that the system takes literally: of any length, and without names that mean devices.

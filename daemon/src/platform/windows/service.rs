@@ -8,7 +8,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use claviger_protocol::layout::windows as names;
 use tokio::sync::Notify;
-use windows_sys::Win32::Foundation::{ERROR_CALL_NOT_IMPLEMENTED, HANDLE, NO_ERROR};
+use windows_sys::Win32::Foundation::{
+    ERROR_CALL_NOT_IMPLEMENTED, ERROR_SERVICE_SPECIFIC_ERROR, HANDLE, NO_ERROR,
+};
 use windows_sys::Win32::System::EventLog::{
     EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE, RegisterEventSourceW, ReportEventW,
 };
@@ -85,8 +87,9 @@ fn report(state: SERVICE_STATUS_CURRENT_STATE, code: u32) {
         dwServiceType: SERVICE_WIN32_OWN_PROCESS,
         dwCurrentState: state,
         dwControlsAccepted: if on_the_way { 0 } else { SERVICE_ACCEPT_STOP | SERVICE_ACCEPT_SHUTDOWN },
-        dwWin32ExitCode: code,
-        dwServiceSpecificExitCode: 0,
+        // Numbers of ours are no numbers of the system's.
+        dwWin32ExitCode: if code == 0 { NO_ERROR } else { ERROR_SERVICE_SPECIFIC_ERROR },
+        dwServiceSpecificExitCode: code,
         dwCheckPoint: u32::from(on_the_way),
         dwWaitHint: if on_the_way { 30_000 } else { 0 },
     };

@@ -10,7 +10,8 @@ use claviger_protocol::clock::Timestamp;
 use claviger_protocol::layout::windows as names;
 use tokio::signal::windows;
 use tokio::sync::Notify;
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::System::Console::{CTRL_LOGOFF_EVENT, SetConsoleCtrlHandler};
 use windows_sys::Win32::System::Threading::{
     CancelWaitableTimer, CreateEventW, CreateWaitableTimerW, INFINITE, RegisterWaitForSingleObject,
     SetWaitableTimer, UnregisterWaitEx, WT_EXECUTEDEFAULT,
@@ -111,14 +112,16 @@ impl Alarm {
     }
 }
 
-/// What ends the daemon in an orderly way: Ctrl-C, a console that closes, the end of the session, the service manager,
-/// and the event that `claviger daemon uninstall` sets.
+/// What ends the daemon in an orderly way: Ctrl-C, a console that closes, the computer that is shut down, the service
+/// manager, and the event that `claviger daemon uninstall` sets.
+///
+/// Not a user who logs off: only services are told of that, whoever it is, and they serve the others. A user's own daemon
+/// has no console that could tell it and is ended by the system, which the next start settles like any other end.
 #[derive(Debug)]
 pub struct Shutdown {
     interrupt: windows::CtrlC,
     broken: windows::CtrlBreak,
     closed: windows::CtrlClose,
-    logged_off: windows::CtrlLogoff,
     powered_off: windows::CtrlShutdown,
     told: Option<Bell>,
 }
@@ -129,15 +132,20 @@ impl Shutdown {
     /// # Errors
     /// When the handlers cannot be set.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
+        let ours = Self {
             interrupt: windows::ctrl_c()?,
             broken: windows::ctrl_break()?,
             closed: windows::ctrl_close()?,
-            logged_off: windows::ctrl_logoff()?,
             powered_off: windows::ctrl_shutdown()?,
             // Without it the daemon ends by the other ways only.
             told: stop_event().and_then(Bell::hang).ok(),
-        })
+        };
+        // Set last, it is asked first.
+        // SAFETY: the handler is a function that never goes.
+        if unsafe { SetConsoleCtrlHandler(Some(stay), 1) } == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(ours)
     }
 
     /// Waits for one.
@@ -152,12 +160,16 @@ impl Shutdown {
             _ = self.interrupt.recv() => {}
             _ = self.broken.recv() => {}
             _ = self.closed.recv() => {}
-            _ = self.logged_off.recv() => {}
             _ = self.powered_off.recv() => {}
             () = told => {}
             () = service::stopped() => {}
         }
     }
+}
+
+/// Answers that a user who logs off is dealt with: unanswered, the system's own handler would end the process.
+unsafe extern "system" fn stay(what: u32) -> i32 {
+    i32::from(what == CTRL_LOGOFF_EVENT)
 }
 
 fn stop_event() -> io::Result<OwnedHandle> {
@@ -168,10 +180,13 @@ fn stop_event() -> io::Result<OwnedHandle> {
     // SAFETY: the name ends with NUL, and the attributes outlive the call; the handle is ours where it is one.
     unsafe {
         let event = CreateEventW(&raw const attributes, 0, 0, name.as_ptr());
+        let error = io::Error::last_os_error();
         if event.is_null() {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(OwnedHandle::from_raw_handle(event))
+            return Err(error);
         }
+        let event = OwnedHandle::from_raw_handle(event);
+        // Then its rights are not ours, and whoever has made it could end us.
+        let taken = error.raw_os_error() == Some(ERROR_ALREADY_EXISTS.cast_signed());
+        if taken { Err(error) } else { Ok(event) }
     }
 }

@@ -142,7 +142,7 @@ impl Written {
         }
         let mut buffer = csv.into_inner().map_err(|e| failed(&e))?;
         buffer.flush().map_err(|e| failed(&e))?;
-        buffer.get_ref().sync_all().map_err(|e| failed(&e))?;
+        crate::platform::sync_file(buffer.get_ref()).map_err(|e| failed(&e))?;
         Ok(written)
     }
 
