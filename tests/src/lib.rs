@@ -26,6 +26,9 @@
 //! | [`clap`] | drives our CLAP host, a process of its own |
 //! | [`jalv`] | the LV2 build in jalv, on JACK without a sound card |
 //! | [`scenes`] | what a plug-in meets on strangers' computers |
+//! | [`screen`] | a screen, a keyboard and a screen reader's view, for the manager window |
+//! | [`stage`] | a daemon that says whatever a test wants, for that window's looks |
+//! | [`dbus`] | a small D-Bus client, for that view |
 //! | [`http`] | a small blocking HTTP client and server |
 //! | [`varlink`] | the daemon's socket, byte by byte |
 #![expect(
@@ -40,6 +43,7 @@ pub mod browser;
 pub mod canaries;
 pub mod capture;
 pub mod clap;
+pub mod dbus;
 pub mod device;
 pub mod held;
 pub mod http;
@@ -55,6 +59,8 @@ pub mod proxy;
 pub mod scenes;
 pub mod statistics;
 pub mod terminal;
+pub mod screen;
+pub mod stage;
 pub mod tilt;
 pub mod tls;
 pub mod varlink;

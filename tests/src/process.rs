@@ -300,6 +300,15 @@ impl Running {
         String::from_utf8_lossy(&self.heard.text.lock().unwrap().0).into_owned()
     }
 
+    /// Waits until what it wrote so far is as wanted, at most `limit`; whether it is.
+    pub fn wait_output(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> bool {
+        let guard = self.heard.text.lock().unwrap();
+        let waiting =
+            |(text, open): &mut (Vec<u8>, usize)| *open > 0 && !wanted(&String::from_utf8_lossy(text));
+        let (guard, _) = self.heard.grown.wait_timeout_while(guard, limit, waiting).unwrap();
+        wanted(&String::from_utf8_lossy(&guard.0))
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

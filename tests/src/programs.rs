@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// How to build what is missing.
 const HOW: &str = "cargo build -p claviger-server -p claviger-daemon -p claviger-cli \
-                   --features claviger-server/fault-points,claviger-daemon/fault-points";
+                   --features claviger-server/fault-points,claviger-daemon/fault-points && \
+                   cargo build -p claviger-desktop";
 
 /// The path of a program under test.
 #[must_use]

@@ -38,6 +38,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut plugin = shell::cargo();
     plugin.args(["build", "--release", "-p", "claviger-example-clap"]);
     quietly(&mut plugin, json)?;
+    if names.iter().any(|name| name == "bench_window") {
+        // Ten minutes: only for those who want its figures.
+        quietly(shell::cargo().args(["build", "--release", "-p", "claviger-desktop"]), json)?;
+    }
     crate::dist::build_capi(json)?;
 
     let mut rows = Vec::new();

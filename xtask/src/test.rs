@@ -24,6 +24,8 @@ enum Needs {
     Browser,
     /// Plug-in hosts, C++ and CMake.
     Hosts,
+    /// An X server without a monitor, and the desktop's accessibility bus.
+    Screen,
     /// Windows programs and Wine to run them.
     Wine,
     /// The C library built with sanitizers.
@@ -81,6 +83,9 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("usage_silence", Needs::Root),
     ("usage_week", Needs::Root),
     ("varlink_python", Needs::Python),
+    ("window", Needs::Screen),
+    ("window_hostile", Needs::Screen),
+    ("window_pictures", Needs::Screen),
     ("windows", Needs::Wine),
 ];
 
@@ -131,6 +136,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
     let mut units = shell::cargo();
     units.args(["test", "--workspace", "--exclude", "claviger-tests", "--no-fail-fast"]);
+    if options.core {
+        // Building the window takes longer than all the rest.
+        units.args(["--exclude", "claviger-desktop"]);
+    }
     units.args(&options.filter);
     hermetic(&mut units);
     if options.slow {
@@ -141,7 +150,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         outcome: Ok(outcome::cargo_test(&mut units)?),
     });
 
-    let programs = match build_programs() {
+    let programs = match build_programs(options.core) {
         Ok(folder) => Some(folder),
         Err(failure) => {
             let outcome = Outcome { failed: 1, failures: vec![failure.to_string()], ..Outcome::default() };
@@ -275,16 +284,23 @@ fn hermetic(command: &mut Command) {
     command.env("RUST_BACKTRACE", "0");
 }
 
-/// Builds the three programs with fault points and puts them where no later build overwrites them.
-fn build_programs() -> Result<PathBuf> {
+/// Builds the three programs with fault points, and the window unless only the core is wanted, and puts them where no later
+/// build overwrites them.
+fn build_programs(core: bool) -> Result<PathBuf> {
     let mut build = shell::cargo();
     build.args(["build", "-p", "claviger-server", "-p", "claviger-daemon", "-p", "claviger-cli"]);
     build.args(["--features", "claviger-server/fault-points,claviger-daemon/fault-points"]);
     shell::run(&mut build)?;
+    let mut names = vec!["claviger-server", "clavigerd", "claviger"];
+    if !core {
+        // By itself: it is outside the default members, and what it needs of other packages shall not change theirs.
+        shell::run(shell::cargo().args(["build", "-p", "claviger-desktop"]))?;
+        names.push("claviger-desktop");
+    }
     let target = shell::target_dir()?;
     let folder = target.join("test-programs");
     std::fs::create_dir_all(&folder)?;
-    for name in ["claviger-server", "clavigerd", "claviger"] {
+    for name in names {
         let copy = folder.join(name);
         let _absent = std::fs::remove_file(&copy);
         std::fs::copy(target.join("debug").join(name), &copy)?;
@@ -307,7 +323,12 @@ fn end_to_end(
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),
-            Needs::Namespaces | Needs::Root | Needs::Python | Needs::Browser | Needs::Hosts => None,
+            Needs::Namespaces
+            | Needs::Root
+            | Needs::Python
+            | Needs::Browser
+            | Needs::Hosts
+            | Needs::Screen => None,
         };
         match reason {
             Some(reason) => {

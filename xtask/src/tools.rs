@@ -12,6 +12,20 @@ struct Tool {
     what_for: &'static str,
 }
 
+/// Where Debian puts a library on this architecture.
+#[cfg(target_arch = "x86_64")]
+macro_rules! library {
+    ($file:literal) => {
+        concat!("/usr/lib/x86_64-linux-gnu/", $file)
+    };
+}
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! library {
+    ($file:literal) => {
+        concat!("/usr/lib/aarch64-linux-gnu/", $file)
+    };
+}
+
 const CORE: &[Tool] = &[Tool { program: "cc", package: "gcc", what_for: "SQLite and the C interface" }];
 
 const FULL: &[Tool] = &[
@@ -44,6 +58,23 @@ const FULL: &[Tool] = &[
     },
     Tool { program: "ardour7-lua", package: "ardour", what_for: "a plug-in host" },
     Tool { program: "xvfb-run", package: "xvfb", what_for: "Ardour, without a screen" },
+    Tool { program: "Xvfb", package: "xvfb", what_for: "the manager window, without a screen" },
+    Tool { program: "dbus-daemon", package: "dbus-daemon", what_for: "the session that the window is in" },
+    Tool {
+        program: "/usr/libexec/at-spi-bus-launcher",
+        package: "at-spi2-core",
+        what_for: "the window as a screen reader knows it",
+    },
+    // What the window loads where there is an X server.
+    Tool { program: library!("libX11-xcb.so.1"), package: "libx11-xcb1", what_for: "the manager window" },
+    Tool { program: library!("libXcursor.so.1"), package: "libxcursor1", what_for: "the manager window" },
+    Tool { program: library!("libXi.so.6"), package: "libxi6", what_for: "the manager window" },
+    Tool { program: library!("libXrandr.so.2"), package: "libxrandr2", what_for: "the manager window" },
+    Tool {
+        program: library!("libxkbcommon-x11.so.0"),
+        package: "libxkbcommon-x11-0",
+        what_for: "the manager window",
+    },
     Tool { program: "xauth", package: "xauth", what_for: "xvfb-run" },
     Tool { program: "qtractor", package: "qtractor", what_for: "a plug-in host" },
     Tool { program: "python3", package: "python3-venv", what_for: "a Varlink client that nobody here wrote" },
