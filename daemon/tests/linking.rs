@@ -245,15 +245,15 @@ impl Outcome {
         self.right.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
     }
 
-    fn say(&self, who: &str) {
-        println!("{who}: {} reports, chance {:.4}, {:.4?}", self.reports, self.chance, self.right);
+    fn text(&self) -> String {
+        format!("{} reports, chance {:.4}, {:.4?}", self.reports, self.chance, self.right)
     }
 }
 
 #[test]
 fn the_daemon_s_own_moments_lead_to_nobody() {
     let outcome = Outcome::of(|_| Habit { period: DAY, begin: 0, length: DAY });
-    outcome.say("always on");
+    println!("always on: {}", outcome.text());
     assert!(outcome.reports > 3_000.0 && outcome.chance < 0.02);
     // Four standard deviations above the mean of rare hits are luck.
     let luck = outcome.chance + 4.0 * (outcome.chance / outcome.reports).sqrt();
@@ -269,7 +269,7 @@ fn hours_that_many_share_tell_little() {
         begin: 17 * HOUR + i64::try_from(dice.below(3 * 3_600)).unwrap(),
         length: 4 * HOUR,
     });
-    outcome.say("evenings");
+    println!("evenings: {}", outcome.text());
     assert!(outcome.reports > 3_000.0);
     let (best, how) = outcome.best();
     assert!(best <= 2.0 * outcome.chance, "{best:.4} by {how}, chance is {:.4}", outcome.chance);
@@ -282,7 +282,7 @@ fn an_hour_a_week_of_one_s_own_tells_who_it_is() {
         begin: i64::try_from(dice.below(604_800)).unwrap(),
         length: HOUR,
     });
-    outcome.say("an hour a week");
+    println!("an hour a week: {}", outcome.text());
     let (best, how) = outcome.best();
     assert!(best > 0.5, "the attackers cannot win: {best:.4} by {how}, chance is {:.4}", outcome.chance);
 }
