@@ -374,7 +374,7 @@ fn refusing_is_as_easy_as_agreeing() {
         assert!(!names.contains(&at.as_str()), "“{at}” is preselected");
         // From where the question leaves the keyboard, both are reached with the Tab key alone, one after the other, and each is
         // given by one more key.
-        let mut stops = Vec::new();
+        let mut stops: Vec<String> = Vec::new();
         while stops.last().is_none_or(|stop| stop != names[1]) {
             stops.push(window.step(Key::Tab).name);
             assert!(stops.len() < 40, "{stops:?}");
