@@ -273,7 +273,6 @@ const COMPARED: &[&str] = &[
     "privacy-dark-1",
     "notice-light-1",
     "question-dark-1",
-    "settings-dark-2",
     "offline-light-1",
 ];
 
