@@ -56,6 +56,11 @@ const FULL: &[Tool] = &[
         package: "libjack-jackd2-dev",
         what_for: "playing into jalv",
     },
+    Tool {
+        program: "/usr/include/fontconfig/fontconfig.h",
+        package: "libfontconfig-dev",
+        what_for: "building the manager window",
+    },
     Tool { program: "ardour7-lua", package: "ardour", what_for: "a plug-in host" },
     Tool { program: "xvfb-run", package: "xvfb", what_for: "Ardour, without a screen" },
     Tool { program: "Xvfb", package: "xvfb", what_for: "the manager window, without a screen" },
