@@ -224,10 +224,19 @@ async fn days(daemon: &Daemon, count: i64) {
     hours(daemon, count * 24).await;
 }
 
+/// Awakes each hour, and when the daemon's own alarm would ring in between.
 async fn hours(daemon: &Daemon, count: i64) {
     for _ in 0..count {
-        daemon.clock.0.fetch_add(3_600, Ordering::SeqCst);
-        daemon.engine.telemetry_turn().await;
+        let end = daemon.clock.0.load(Ordering::SeqCst) + 3_600;
+        loop {
+            let now = daemon.clock.0.load(Ordering::SeqCst);
+            let alarm = daemon.engine.telemetry_next().map(|next| next.0).filter(|next| *next > now);
+            daemon.clock.0.store(alarm.map_or(end, |next| next.min(end)), Ordering::SeqCst);
+            daemon.engine.telemetry_turn().await;
+            if daemon.clock.0.load(Ordering::SeqCst) == end {
+                break;
+            }
+        }
     }
 }
 
