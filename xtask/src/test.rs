@@ -89,6 +89,9 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("windows", Needs::Wine),
 ];
 
+/// Files that take minutes: a picture of the window in every state, and tens of thousands of strangers' words in it.
+const LONG: &[&str] = &["window_hostile", "window_pictures"];
+
 /// The demo must be through in this time, once it is built.
 const DEMO_LIMIT: Duration = Duration::from_secs(10);
 
@@ -323,6 +326,7 @@ fn end_to_end(
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),
+            _ if LONG.contains(name) && !options.slow => Some("only with --slow"),
             Needs::Namespaces
             | Needs::Root
             | Needs::Python
