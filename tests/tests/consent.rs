@@ -12,16 +12,7 @@ const VENDOR: &str = "com.example";
 /// A vendor with a notice, and a machine with one of its products.
 fn asked() -> (World, Machine) {
     let world = World::new();
-    let draft = json!({
-        "id": "usage-statistics",
-        "controller": { "name": "Soluna GmbH", "address": "Street 1\nTown", "contact": "privacy@soluna.example" },
-        "recipients": [],
-        "retention_days": 730,
-        "jurisdiction": "DE",
-        "authority": { "name": "BfDI", "url": "https://authority.example" },
-        "policy": { "url": "https://soluna.example/privacy", "version": "2026-01-01" },
-        "texts": { "en": { "title": "May we count?", "text": "How often titles are used.\n\nWe learn that you take part." } },
-    });
+    let draft = claviger_tests::statistics::notice();
     let path = world.path("notice.json");
     std::fs::write(&path, draft.to_string()).unwrap();
     let _said = world.server(&["notice", "add", path.to_str().unwrap()]).ok();
