@@ -26,18 +26,10 @@ fn shoot(window: &mut Window<'_>, name: &str) {
 fn world() -> World {
     let world = World::new();
     let text = |title: &str, text: &str| json!({ "title": title, "text": text });
-    let draft = json!({
-        "id": "usage-statistics",
-        "controller": { "name": "Soluna GmbH", "address": "Street 1\nTown", "contact": "privacy@soluna.example" },
-        "recipients": [],
-        "retention_days": 730,
-        "jurisdiction": "DE",
-        "authority": { "name": "BfDI", "url": "https://authority.example" },
-        "policy": { "url": "https://soluna.example/privacy", "version": "2026-01-01" },
-        "texts": {
-            "en": text("May we count?", "How often titles are used.\n\nWe learn that you take part."),
-            "de": text("Dürfen wir zählen?", "Wie oft Titel benutzt werden.\n\nWir erfahren, dass du teilnimmst."),
-        },
+    let mut draft = claviger_tests::statistics::notice();
+    draft["texts"] = json!({
+        "en": text("May we count?", "How often titles are used.\n\nWe learn that you take part."),
+        "de": text("Dürfen wir zählen?", "Wie oft Titel benutzt werden.\n\nWir erfahren, dass du teilnimmst."),
     });
     let path = world.path("notice.json");
     std::fs::write(&path, draft.to_string()).unwrap();
