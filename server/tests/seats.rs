@@ -136,6 +136,7 @@ async fn freeing_a_seat_counts_as_replacing_its_machine() {
     let (studio, laptop, attic) = (Machine::new("Studio"), Machine::new("Laptop"), Machine::new("Attic"));
     let held = server.activate(&studio, &license).await.unwrap();
     let lost = server.activate(&laptop, &license).await.unwrap();
+    server.clock.advance(60);
     server.activate(&attic, &license).await.unwrap();
     server.clock.advance(60);
     // Without the unlock code's proof nothing is told or freed; a wrong code looks as an unknown serial number does.
@@ -193,6 +194,7 @@ async fn computers_of_one_name_are_told_apart_by_their_ids() {
     let (mine, one, two) = (twin("a"), twin("b"), twin("c"));
     for machine in [&mine, &one, &two] {
         server.activate(machine, &license).await.unwrap();
+        server.clock.advance(60);
     }
     let refused = free(&server, &mine, &license, "vm").await.unwrap_err();
     assert_eq!(refused.code, ProblemCode::ReplaceAmbiguous);
