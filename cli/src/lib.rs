@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `args` | the command line; one file a subcommand under `commands` |
 //! | `exit`, `failure` | exit codes, and errors with what to do next |
-//! | `output`, `text`, `progress`, `secret` | the terminal: words, colours, waiting, secrets |
+//! | `output`, `text`, `progress`, `question`, `secret` | the terminal: words, colours, waiting, questions, secrets |
 //! | `connect` | finding the daemon; how it is started is the client library's matter (`manager::launch`) |
 //! | `platform` | everything about a terminal that differs between operating systems |
 //! | `vendors` | what a person means by a vendor |
@@ -19,6 +19,7 @@ mod failure;
 mod output;
 mod platform;
 mod progress;
+mod question;
 mod secret;
 mod text;
 mod vendors;

@@ -194,13 +194,14 @@ fn zipped(files: &[(&str, &[u8])], change: &dyn Fn(usize, &mut Vec<u8>)) -> Vec<
 fn what_is_wrong_with_one_file_of_an_archive_does_not_stop_the_rest() {
     let (one, two) = (file(FileKind::Request), file(FileKind::Response));
     let files = [("a.clvreq", one.as_bytes()), ("b.clvres", two.as_bytes())];
-    let changes: [(&str, &dyn Fn(&mut Vec<u8>)); 6] = [
-        ("zip_encrypted", &|row| row[8] |= 1),
-        ("zip_method", &|row| row[10] = 12),
-        ("zip_damaged", &|row| row[16] ^= 1),
-        ("zip_damaged", &|row| row[24] ^= 1),
-        ("zip_damaged", &|row| row[42] ^= 7),
-        ("zip_damaged", &|row| row[10] = 8),
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 6] = [
+        ("zip_encrypted", |row| row[8] |= 1),
+        ("zip_method", |row| row[10] = 12),
+        ("zip_damaged", |row| row[16] ^= 1),
+        ("zip_damaged", |row| row[24] ^= 1),
+        ("zip_damaged", |row| row[42] ^= 7),
+        ("zip_damaged", |row| row[10] = 8),
     ];
     for (code, change) in changes {
         let change = |at: usize, row: &mut Vec<u8>| {

@@ -1,11 +1,6 @@
 //! What a plug-in meets on strangers' computers, in our CLAP host and in jalv: whatever it is, the host neither crashes nor hangs,
 //! audio comes out, and the status says what is the case. Each line of the tables prints how long the host's main thread was in
 //! the plug-in.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "test code: a panic is how it reports, and figures are printed"
-)]
 
 use std::process::Command;
 

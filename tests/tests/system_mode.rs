@@ -178,7 +178,7 @@ fn policy_imports_a_bundle_at_every_start() {
     let request = run(&mut command, &format!("{}\n", license.unlock_code)).ok();
     let refused = computer.claviger(ben(), &["machine", "prepare-image"]).refused();
     assert_eq!(refused.code, Some(10), "{refused}");
-    let _said = computer.claviger(None, &["machine", "prepare-image"]).ok();
+    let _said = computer.claviger(None, &["machine", "prepare-image", "--yes"]).ok();
     assert!(daemon.terminate().success());
     let image = world.path("image");
     copy_folder(&computer.folder.join("var"), &image);

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use claviger_protocol::clock::{Clock as _, SystemClock};
 use claviger_tests::machine::Machine;
 use claviger_tests::screen::keyboard::Key;
 use claviger_tests::screen::{Node, Picture, Screen, Setting, Window};
@@ -47,8 +48,7 @@ fn vendors() -> [Value; 3] {
 /// A license in each state that there is.
 fn shelf(vendors: &[Value; 3]) -> Vec<Value> {
     const DAY: i64 = 86_400;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = i64::try_from(now.as_secs()).unwrap();
+    let now = SystemClock.now().0;
     let [aurelia, tape, nordlyd] = vendors;
     let ended = |state: &str| json!({ "status": state, "certificate": null });
     vec![

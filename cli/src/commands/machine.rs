@@ -1,7 +1,5 @@
 //! `claviger machine`: what vendors learn about this computer, shown before it is sent, and which others there are.
 
-use std::io::{self, IsTerminal, Write};
-
 use clap::Subcommand;
 use claviger_protocol::ids::DeviceName;
 use claviger_protocol::ipc::Machine;
@@ -12,6 +10,7 @@ use crate::connect;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
+use crate::question;
 use crate::text::{self, clean, quoted};
 
 /// `claviger machine …`
@@ -52,7 +51,7 @@ pub(crate) enum Command {
     /// shut down and copy the disk. Copies are told apart by the operating system's machine id: empty
     /// /etc/machine-id as well, so that each copy makes its own at its first start.
     PrepareImage {
-        /// Do not ask, even where licenses are in use here
+        /// Do not ask, even where licenses are in use here; without a terminal they are kept unless this is given
         #[arg(long)]
         yes: bool,
     },
@@ -132,20 +131,22 @@ fn rename(name: &str, out: &mut Output) -> Result<Exit, Failure> {
 fn prepare_image(yes: bool, out: &mut Output) -> Result<Exit, Failure> {
     let mut daemon = connect::daemon(out)?;
     let status = daemon.status()?;
-    let losing = status.activations > 0 || status.receipts_waiting > 0;
-    if losing && !yes && !out.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
-        let _ = write!(
-            io::stderr(),
-            "Licenses are in use here: {}, and {} wait for a server. Their seats stay taken when they are removed.\n\
-             Give them up first with `claviger deactivate`, or go on all the same? [y/N] ",
+    if !yes && (status.activations > 0 || status.receipts_waiting > 0) {
+        let what = format!(
+            "Licenses are in use here: {}, and {} wait for a server. Their seats stay taken when they are removed; give \
+             them up first with `claviger deactivate`.",
             text::count(status.activations, "activation", "activations"),
             text::count(status.receipts_waiting, "receipt", "receipts"),
         );
-        let mut answer = String::new();
-        // Nothing read is no.
-        let _ = io::stdin().read_line(&mut answer);
-        if !answer.trim().to_lowercase().starts_with('y') {
-            return Err(Failure::new(Exit::Cancelled, "cancelled", "cancelled; nothing was removed"));
+        match question::go_on(&what, out) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Failure::new(Exit::Cancelled, "cancelled", "cancelled; nothing was removed"));
+            }
+            None => {
+                return Err(Failure::new(Exit::Usage, "needs_yes", what)
+                    .advice("To remove them all the same:\n    claviger machine prepare-image --yes"));
+            }
         }
     }
     let done = daemon.prepare_image()?;

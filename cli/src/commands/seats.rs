@@ -1,8 +1,6 @@
 //! Other computers: who holds the seats of a license (`license show --seats`), which computers there are (`machine list`), and
 //! freeing the seat of one that is lost (`machine free`).
 
-use std::io::{self, IsTerminal as _, Write as _};
-
 use clap::Args;
 use claviger_client::manager::{Computer, computers};
 use claviger_protocol::documents::{SeatChange, SeatEvent};
@@ -15,6 +13,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Look, Output};
 use crate::progress::Progress;
+use crate::question;
 use crate::text::{self, clean, quoted};
 
 /// Events of a license that are shown; `--json` has all that the server told.
@@ -51,19 +50,12 @@ pub(super) fn free(arguments: Free, out: &mut Output) -> Result<Exit, Failure> {
             .advice("See those that there are with\n    claviger machine list"));
     }
     let license = activate::Arguments::of(license);
-    if !yes && !out.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal() {
-        let _ = write!(
-            io::stderr(),
-            "The computer {} will lose its seat of this license, which counts against the license's replacements of this \
-             year.\nGo on? [y/N] ",
-            quoted(&machine)
-        );
-        let mut answer = String::new();
-        // Nothing read is no.
-        let _ = io::stdin().read_line(&mut answer);
-        if !answer.trim().to_lowercase().starts_with('y') {
-            return Err(Failure::new(Exit::Cancelled, "cancelled", "cancelled; nothing was sent"));
-        }
+    let what = format!(
+        "The computer {} will lose its seat of this license, which counts against the license's replacements of this year.",
+        quoted(&machine)
+    );
+    if !yes && question::go_on(&what, out) == Some(false) {
+        return Err(Failure::new(Exit::Cancelled, "cancelled", "cancelled; nothing was sent"));
     }
     let (mut daemon, call, serial) = activate::call(&license, out)?;
     let call = FreeCall { machine, serial: call.serial, unlock_code: call.unlock_code, vendor: call.vendor };

@@ -128,7 +128,6 @@ pub fn os_machine_id() -> io::Result<String> {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "other systems refuse at times")]
 pub fn seal(_purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
     Ok(sealed.to_vec())
 }
@@ -137,7 +136,6 @@ pub fn seal(_purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "other systems refuse at times")]
 pub fn unseal(_purpose: &str, sealed: &[u8]) -> io::Result<Vec<u8>> {
     Ok(sealed.to_vec())
 }

@@ -21,6 +21,7 @@ use claviger_protocol::documents::{
 };
 use claviger_protocol::ids::{ActivationId, MachineId, VendorId};
 use claviger_protocol::keys::SigningKey;
+use claviger_protocol::layout::{self, CountingNote};
 use claviger_tests::bench::{Row, median};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
@@ -31,6 +32,7 @@ fn main() -> Outcome<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child-status", library] => child_status(Path::new(library)),
+        ["child-use", library] => child_use(Path::new(library)),
         ["child-open", library, home, count] => {
             child_open(Path::new(library), Path::new(home), count.parse()?)
         }
@@ -152,6 +154,7 @@ struct Handle([u8; 0]);
 type OpenVendor = unsafe extern "C" fn(*const c_char, usize, *mut *mut Handle) -> u32;
 type OpenLicense = unsafe extern "C" fn(*const Handle, *const c_char, *const c_char, *mut *mut Handle) -> u32;
 type Status = unsafe extern "C" fn(*const Handle) -> u32;
+type Use = unsafe extern "C" fn(*const Handle);
 type Empty = unsafe extern "C" fn() -> u32;
 
 /// The shared library's functions.
@@ -160,6 +163,8 @@ struct Claviger {
     open_vendor: OpenVendor,
     open_license: OpenLicense,
     status: Status,
+    begin_use: Use,
+    end_use: Use,
     empty: Empty,
 }
 
@@ -172,6 +177,8 @@ impl Claviger {
                 open_vendor: *library.get(b"clv_vendor_open")?,
                 open_license: *library.get(b"clv_license_open")?,
                 status: *library.get(b"clv_license_status")?,
+                begin_use: *library.get(b"clv_license_begin_use")?,
+                end_use: *library.get(b"clv_license_end_use")?,
                 empty: *library.get(b"clv_abi_version")?,
                 _library: library,
             })
@@ -193,10 +200,8 @@ impl Claviger {
     }
 }
 
-/// Nanoseconds a call: of `status`, of the exported empty function.
-fn child_status(library: &Path) -> Outcome<()> {
-    const CALLS: u32 = 4_000_000;
-    let claviger = Claviger::load(library)?;
+/// Opens the first product of the home that this child was given, and sees that it is licensed.
+fn open_first(claviger: &Claviger) -> Outcome<*mut Handle> {
     let home = PathBuf::from(std::env::var_os("CLAVIGER_HOME").ok_or("no home")?);
     let vendor = claviger.vendor(&std::fs::read_to_string(home.join("profile"))?);
     let license = claviger.open(vendor, &CString::new(product(0))?);
@@ -204,36 +209,79 @@ fn child_status(library: &Path) -> Outcome<()> {
     if unsafe { (claviger.status)(license) } != 1 {
         return Err("the product is not licensed".into());
     }
-    let time = |call: &dyn Fn()| {
-        let mut best = f64::INFINITY;
-        for _ in 0..9 {
-            let begun = Instant::now();
-            call();
-            best = best.min(begun.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS));
-        }
-        best
-    };
-    let (status, empty) = (claviger.status, claviger.empty);
-    let one = time(&|| {
+    Ok(license)
+}
+
+const CALLS: u32 = 4_000_000;
+
+/// Nanoseconds a round, in the quickest of nine times [`CALLS`] rounds.
+fn nanos(round: impl Fn()) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..9 {
+        let begun = Instant::now();
         for _ in 0..CALLS {
-            // SAFETY: the license is open.
-            black_box(unsafe { black_box(status)(black_box(license)) });
+            round();
         }
-    });
-    let floor = time(&|| {
-        for _ in 0..CALLS {
-            // SAFETY: takes nothing, gives a number.
-            black_box(unsafe { black_box(empty)() });
-        }
-    });
-    // Marks for whoever reads the trace: what stands between them is to be nothing.
+        best = best.min(begun.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS));
+    }
+    best
+}
+
+/// Runs a million rounds between two marks for whoever reads the trace: what stands between them is to be nothing.
+fn marked(round: impl Fn()) {
     let _ = rustix::process::getppid();
     for _ in 0..1_000_000 {
-        // SAFETY: the license is open.
-        black_box(unsafe { status(black_box(license)) });
+        round();
     }
     let _ = rustix::process::getppid();
-    println!("{one} {floor}");
+}
+
+/// Nanoseconds a call: of `status`, of the exported empty function.
+fn child_status(library: &Path) -> Outcome<()> {
+    let claviger = Claviger::load(library)?;
+    let license = open_first(&claviger)?;
+    let (status, empty) = (claviger.status, claviger.empty);
+    let ask = || {
+        // SAFETY: the license is open.
+        black_box(unsafe { black_box(status)(black_box(license)) });
+    };
+    let floor = nanos(|| {
+        // SAFETY: takes nothing, gives a number.
+        black_box(unsafe { black_box(empty)() });
+    });
+    println!("{} {floor}", nanos(ask));
+    marked(ask);
+    Ok(())
+}
+
+/// Of a use's begin and end: microseconds of the first end, which under consent is told, and of starting a thread; then
+/// nanoseconds of a begin and an end together, and of two calls of the exported empty function.
+fn child_use(library: &Path) -> Outcome<()> {
+    let claviger = Claviger::load(library)?;
+    let license = open_first(&claviger)?;
+    let (begin, end, empty) = (claviger.begin_use, claviger.end_use, claviger.empty);
+    // SAFETY: the license is open.
+    unsafe { begin(license) };
+    let begun = Instant::now();
+    // SAFETY: the license is open.
+    unsafe { end(license) };
+    let told = begun.elapsed().as_secs_f64() * 1e6;
+    let begun = Instant::now();
+    let thread = std::thread::spawn(|| {});
+    let spawned = begun.elapsed().as_secs_f64() * 1e6;
+    thread.join().map_err(|_| "a thread that does nothing panicked")?;
+    // SAFETY: the license is open.
+    let pair = || unsafe {
+        black_box(begin)(black_box(license));
+        black_box(end)(black_box(license));
+    };
+    // SAFETY: takes nothing, gives a number.
+    let floor = nanos(|| unsafe {
+        black_box(black_box(empty)());
+        black_box(black_box(empty)());
+    });
+    println!("{told} {spawned} {} {floor}", nanos(pair));
+    marked(pair);
     Ok(())
 }
 
@@ -313,19 +361,8 @@ fn measure(library: &Path) -> Outcome<()> {
         baseline: "best peer 33.5 ns (JUCE)",
     }
     .print();
-    if let Some(calls) = system_calls(&world, library)? {
-        Row {
-            what: "system calls in 1,000,000 status calls",
-            figure: calls,
-            unit: "calls",
-            floor: 0.0,
-            floor_what: "none, under strace",
-            goal: "0",
-            met: calls == 0.0,
-            baseline: "",
-        }
-        .print();
-    }
+    no_system_calls(&world, library, "child-status", "system calls in 1,000,000 status calls")?;
+    uses(&world, library)?;
 
     for count in [1usize, 100, 1000] {
         let runs = if count == 1 { 41 } else { 9 };
@@ -371,23 +408,77 @@ fn measure(library: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// System calls between the two markers of [`child_status`]; `None` without strace.
-fn system_calls(world: &World, library: &str) -> Outcome<Option<f64>> {
+/// What counting uses costs the plug-in: without consent, then with it.
+fn uses(world: &World, library: &str) -> Outcome<()> {
+    let measured = |world: &World| -> Outcome<[f64; 4]> {
+        let runs = (0..9).map(|_| world.child(&["child-use", library])).collect::<Outcome<Vec<_>>>()?;
+        Ok(std::array::from_fn(|column| median(runs.iter().map(|run| run[column]))))
+    };
+    let [_, _, pair, floor] = measured(world)?;
+    let two = "exported empty function, twice";
+    Row {
+        what: "a use's begin and end without consent, both calls",
+        figure: pair,
+        unit: "ns",
+        floor,
+        floor_what: two,
+        goal: "< 5 ns each",
+        met: pair < 10.0,
+        baseline: "",
+    }
+    .print();
+    let what = "system calls in 1,000,000 begins and ends of a use without consent";
+    no_system_calls(world, library, "child-use", what)?;
+
+    let note = CountingNote { until: Timestamp(4_000_000_000) };
+    let folder = world.home.path().join("certs/com.example");
+    std::fs::write(folder.join(layout::COUNTING), serde_json::to_vec(&note)?)?;
+    let [told, spawned, pair, floor] = measured(world)?;
+    std::fs::remove_file(folder.join(layout::COUNTING))?;
+    for (what, figure, unit, floor, floor_what, met) in [
+        ("the same under consent, within an hour of the last", pair, "ns", floor, two, pair < 2000.0),
+        (
+            "the end of a use that is told, once an hour at most",
+            told,
+            "µs",
+            spawned,
+            "starting a thread",
+            told < 2.0,
+        ),
+    ] {
+        Row { what, figure, unit, floor, floor_what, goal: "< 2 µs", met, baseline: "" }.print();
+    }
+    Ok(())
+}
+
+/// Prints how many system calls stand between the two marks of a child; nothing without strace.
+fn no_system_calls(world: &World, library: &str, child: &str, what: &str) -> Outcome<()> {
     let log = world.home.path().join("strace");
     let traced = Command::new("strace")
         .arg("-f")
         .arg("-o")
         .arg(&log)
         .arg(std::env::current_exe()?)
-        .args(["child-status", library])
+        .args([child, library])
         .env("CLAVIGER_HOME", world.home.path())
         .output();
     if !traced.is_ok_and(|out| out.status.success()) {
-        eprintln!("strace is missing or not allowed here: system calls were not counted");
-        return Ok(None);
+        eprintln!("strace is missing or not allowed here: {what} were not counted");
+        return Ok(());
     }
     let log = std::fs::read_to_string(log)?;
     let between = log.lines().skip_while(|line| !line.contains("getppid")).skip(1);
-    let count = between.take_while(|line| !line.contains("getppid")).count();
-    Ok(Some(f64::from(u32::try_from(count)?)))
+    let calls = f64::from(u32::try_from(between.take_while(|line| !line.contains("getppid")).count())?);
+    Row {
+        what,
+        figure: calls,
+        unit: "calls",
+        floor: 0.0,
+        floor_what: "none, under strace",
+        goal: "0",
+        met: calls == 0.0,
+        baseline: "",
+    }
+    .print();
+    Ok(())
 }

@@ -249,7 +249,7 @@ mod tests {
             }
             // Its edge, and something like letters, each pixel a little lighter or darker than it should be.
             let near = |x: usize, value: i32| {
-                let off = if (x / 3 + y) % 2 == 0 { noise } else { -noise };
+                let off = if (x / 3 + y).is_multiple_of(2) { noise } else { -noise };
                 [u8::try_from(value + off).unwrap(); 3]
             };
             picture.pixels[y * 320 + left] = near(left, 50);

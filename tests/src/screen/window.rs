@@ -152,7 +152,7 @@ impl<'s> Window<'s> {
             }
             assert!(self.process.is_running(), "{what}: the window ended\n{}", self.process.output());
             if begun.elapsed() > PATIENCE / 2 {
-                let path = std::env::temp_dir().join("claviger-window-failed.png");
+                let path = crate::programs::path("claviger-desktop").with_file_name("window-failed.png");
                 self.look().save(&path);
                 panic!("{what} did not happen; picture in {}\n{}", path.display(), tree.outline());
             }
