@@ -19,7 +19,7 @@
 //! | [`proxy`] | stands before a server, at an address that stays, and lets everything go wrong that can |
 //! | [`tls`] | certificates, good and bad |
 //! | [`vendor`] | a vendor made of nothing but keys, whose server says whatever a test wants |
-//! | [`bench`] | what the bench programs share |
+//! | [`mod@bench`] | what the bench programs share |
 //! | [`device`] | requests signed without a daemon, for two hundred machines at once |
 //! | [`browser`] | Chromium without a window, for the server's pages |
 //! | [`tilt`] | the demonstration plug-ins: built, licensed, fed with audio |

@@ -43,7 +43,9 @@ pub(crate) enum Command {
     ///
     /// What the administrator's policy decides is locked.
     Settings {
-        /// The proxy for everything that is sent: http://proxy.example.com:3128; none leaves it to the environment
+        /// The proxy for everything that is sent, as host, port and scheme; none leaves it to the environment
+        ///
+        /// For example `--proxy "http://proxy.example.com:3128"`.
         #[arg(long, value_name = "URL|none")]
         proxy: Option<String>,
         /// Whether the daemon uses the network at all

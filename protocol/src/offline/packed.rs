@@ -1,7 +1,7 @@
 //! Signed documents packed for QR codes: a request as the fragment of the portal's address, an answer as numbered parts.
 //!
 //! Packed form: a byte 1, the signature (64 bytes), and one raw deflate stream (RFC 1951) of the line `typ x` (key
-//! carried) or `typ =kid` (key named) and the content; deflate starts with [`DICTIONARY`] as what came before, so that
+//! carried) or `typ =kid` (key named) and the content; deflate starts with `DICTIONARY` as what came before, so that
 //! the names of members cost nothing. A document that is not spelled as this crate spells it has a byte 0 and its
 //! compact form, deflated. It all is written in base 32 (RFC 4648, capitals, no padding): QR codes store capitals and
 //! digits in 5½ bits, and no scanner, keyboard or address bar changes them.

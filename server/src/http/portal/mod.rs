@@ -1,7 +1,7 @@
 //! The portal at `/offline`: a person brings what a computer without a network wrote, and takes the answer back.
 //!
 //! Pages are made here, work without JavaScript and load nothing from elsewhere; `guard` says why no form token is
-//! needed. A single answer is fetched as a file by handing the same request in again, a bundle from the [`Shelf`].
+//! needed. A single answer is fetched as a file by handing the same request in again, a bundle from the shelf (`shelf.rs`).
 
 mod assets;
 mod codes;

@@ -52,7 +52,7 @@ impl IssuedStore {
     }
 
     /// Notes that an installation gets this batch for this week, unless it had another one or its machine had
-    /// [`MOST_BATCHES`]; durable when this returns.
+    /// `MOST_BATCHES`; durable when this returns.
     ///
     /// # Errors
     /// [`UsageStoreError`].
