@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::platform::{self, EventLog, Weight};
 
@@ -27,12 +27,13 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging. `CLAVIGER_LOG` sets what is logged, in the syntax of `tracing`; `info` by default.
+/// Starts logging. `CLAVIGER_LOG` sets what is logged, in the syntax of [`Targets`]; `info` by default.
 pub fn start(format: Format, folder: Option<&Path>, events: Option<EventLog>) {
     let filter = || {
         let wanted = std::env::var("CLAVIGER_LOG").unwrap_or_default();
-        let wanted = EnvFilter::try_new(if wanted.is_empty() { "info" } else { &wanted })
-            .unwrap_or_else(|_| EnvFilter::new("info"));
+        let wanted: Targets = if wanted.is_empty() { "info" } else { &wanted }
+            .parse()
+            .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
         wanted.and(filter_fn(|metadata| !metadata.target().starts_with("zlink")))
     };
     let plain = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);

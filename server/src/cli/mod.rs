@@ -125,14 +125,18 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { FailureKind::Usage.exit_code() } else { 0 })
 }
 
-/// Logs go to standard error; `CLAVIGER_LOG` says how much, in tracing's filter syntax.
+/// Logs go to standard error; `CLAVIGER_LOG` says how much: `warn`, or `info,sqlx=debug`.
 fn start_log() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("CLAVIGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    // Somebody may have set a subscriber already (tests do); theirs stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    let wanted = std::env::var("CLAVIGER_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let filter: Targets = wanted.unwrap_or_else(|| {
+        Targets::new().with_default(LevelFilter::INFO).with_target("sqlx", LevelFilter::WARN)
+    });
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .try_init();
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    // Somebody may have set a subscriber already (tests do); theirs stays.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
