@@ -185,6 +185,16 @@ impl Machine {
         self.bound.push((file, place.into()));
     }
 
+    /// Switches a Windows computer of its own off, and on again with its user logged in.
+    pub fn restart(&self) {
+        let prefix = self.prefix.as_ref().expect("a Windows computer");
+        prefix.switch_off();
+        if self.bound.is_empty() {
+            prefix.keep_on();
+        }
+        let _said = process::run(&mut self.start(Path::new("wineboot")), "").ok();
+    }
+
     /// A command on this computer, in an environment of its own.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {

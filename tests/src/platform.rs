@@ -82,6 +82,16 @@ impl Prefix {
         assert!(done.success());
     }
 
+    /// Switches it off: everything in it ends, and its registry is on the disk.
+    pub fn switch_off(&self) {
+        for act in ["-k", "-w"] {
+            let mut server = Command::new(WINE_SERVER);
+            server.arg(act).stdout(Stdio::null()).stderr(Stdio::null());
+            // Off already is as good.
+            let _status = self.prepare(&mut server).status().unwrap();
+        }
+    }
+
     /// Runs a command in it.
     pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command

@@ -6,14 +6,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use claviger_tests::process::{Done, PATIENCE, run};
+use claviger_tests::process::{Done, PATIENCE, Running, run};
 use claviger_tests::programs;
 use claviger_tests::world::PRODUCT;
 use claviger_tests::{Machine, World};
+use serde_json::Value;
 
 /// Exit codes of the daemon: another one runs, and no pipe.
 const ALREADY_RUNNING: i32 = 3;
 const NO_PIPE: i32 = 5;
+
+/// What the linker needs with the archive in a program or plug-in.
+fn archive() -> Vec<PathBuf> {
+    let libraries = programs::path("claviger").parent().unwrap().to_owned();
+    let system = ["-lws2_32", "-luserenv", "-lntdll", "-lbcrypt", "-lole32", "-lshell32", "-ladvapi32"];
+    let mut words = vec![libraries.join("libclaviger.a")];
+    words.extend(system.map(PathBuf::from));
+    // What Rust's standard library wants and Wine 8 lacks.
+    words.push(libraries.join("bcryptprimitives.dll"));
+    words
+}
 
 /// Compiles the C example for Windows: against the DLL, or with the archive in it.
 fn c_example(folder: &Path, with_archive: bool) -> PathBuf {
@@ -25,10 +37,7 @@ fn c_example(folder: &Path, with_archive: bool) -> PathBuf {
     compile.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-o"]).arg(&program);
     compile.arg(capi.join("examples/check.c")).arg(format!("-I{}", capi.join("include").display()));
     if with_archive {
-        compile.arg("-DCLV_STATIC").arg(libraries.join("libclaviger.a"));
-        compile.args(["-lws2_32", "-luserenv", "-lntdll", "-lbcrypt", "-lole32", "-lshell32", "-ladvapi32"]);
-        // What Rust's standard library wants and Wine 8 lacks.
-        compile.arg(libraries.join("bcryptprimitives.dll"));
+        compile.arg("-DCLV_STATIC").args(archive());
     } else {
         compile.arg(format!("-L{}", libraries.display())).arg("-l:libclaviger.dll.a");
         let _copied = std::fs::copy(libraries.join("claviger.dll"), folder.join("claviger.dll")).unwrap();
@@ -45,33 +54,58 @@ fn asked(machine: &Machine, program: &Path, world: &World) -> Done {
 
 #[test]
 fn a_c_program_asks_the_dll_and_the_archive() {
-    let world = World::new();
+    let mut world = World::new();
     let license = world.issue(1);
-    let machine = world.this_machine();
+    let mut machine = world.this_machine();
     let both = [c_example(&world.path("dll"), false), c_example(&world.path("archive"), true)];
     for program in &both {
         assert_eq!(asked(&machine, program, &world).code, Some(1), "{}", asked(&machine, program, &world));
     }
     let _said = machine.activate(&license).ok();
+    machine.stop_daemon();
+    world.stop_server();
     for program in &both {
         let _said = asked(&machine, program, &world).ok().says(&["Licensed on"]);
     }
+    world.start_server();
+    machine.start_daemon();
+    let _said = machine.claviger(&["deactivate", PRODUCT]).ok();
+    for program in &both {
+        assert_eq!(asked(&machine, program, &world).code, Some(1), "given up");
+    }
+    assert_eq!(world.seats_taken(&license), 0);
+}
+
+/// What a DLL exports.
+fn exports(dll: &Path) -> Vec<String> {
+    let out = Command::new("x86_64-w64-mingw32-objdump").arg("-p").arg(dll).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let table = text.split("[Ordinal/Name Pointer] Table").nth(1).unwrap();
+    let lines = table.lines().skip(1).take_while(|line| line.contains('['));
+    lines.filter_map(|line| line.split_whitespace().last()).map(str::to_owned).collect()
 }
 
 #[test]
 fn the_dll_exports_nothing_but_clv() {
-    let dll = programs::path("claviger").with_file_name("claviger.dll");
-    let out = Command::new("x86_64-w64-mingw32-objdump").arg("-p").arg(dll).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout);
-    let table = text.split("[Ordinal/Name Pointer] Table").nth(1).unwrap();
-    let names: Vec<&str> = table
-        .lines()
-        .skip(1)
-        .take_while(|line| line.contains('['))
-        .filter_map(|line| line.split_whitespace().last())
-        .collect();
-    assert!(names.contains(&"clv_license_status"), "{names:?}");
+    let names = exports(&programs::path("claviger").with_file_name("claviger.dll"));
+    assert!(names.iter().any(|name| name == "clv_license_status"), "{names:?}");
     assert!(names.iter().all(|name| name.starts_with("clv_")), "{names:?}");
+}
+
+#[test]
+fn a_plug_in_with_the_archive_exports_its_entry_alone() {
+    let world = World::new();
+    let capi = Path::new(env!("CARGO_MANIFEST_DIR")).join("../client-lib/capi");
+    let (source, plug_in) = (world.path("plug-in.c"), world.path("plug-in.dll"));
+    let text =
+        "#include <claviger.h>\n__declspec(dllexport) unsigned entry(void) { return clv_abi_version(); }\n";
+    std::fs::write(&source, text).unwrap();
+    let mut compile = Command::new("x86_64-w64-mingw32-gcc");
+    compile.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-DCLV_STATIC", "-shared", "-o"]);
+    compile.arg(&plug_in).arg(&source).arg(format!("-I{}", capi.join("include").display()));
+    compile.args(archive());
+    assert!(compile.status().unwrap().success());
+    assert_eq!(exports(&plug_in), ["entry"]);
 }
 
 #[test]
@@ -139,24 +173,63 @@ fn a_second_daemon_makes_way_and_a_taken_pipe_is_named() {
 }
 
 #[test]
+fn a_client_that_hangs_does_not_keep_a_killed_daemon_from_coming_back() {
+    let world = World::new();
+    let license = world.issue(1);
+    let mut machine = world.this_machine();
+    let pipe = machine.json(&["daemon", "status"])["socket"].as_str().unwrap().to_owned();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("wine/hold.c");
+    let program = world.path("hold.exe");
+    let mut compile = Command::new("x86_64-w64-mingw32-gcc");
+    assert!(compile.arg("-o").arg(&program).arg(source).status().unwrap().success());
+    let (mut client, _line) = Running::start_until(machine.start(&program).arg(&pipe), "held").unwrap();
+    machine.kill_daemon();
+    machine.start_daemon();
+    assert!(client.is_running());
+    let _said = machine.activate(&license).ok();
+    assert!(machine.is_licensed(PRODUCT));
+    // The pipe of the new daemon is as exclusive as the old one's was.
+    std::fs::remove_file(machine.home.join("state.lock")).unwrap();
+    let (status, said) = machine.try_start_daemon(&[]).unwrap_err();
+    assert_eq!(status.code(), Some(NO_PIPE), "{said}");
+}
+
+#[test]
+fn a_user_s_daemon_starts_at_login() {
+    let world = World::new();
+    let machine = Machine::at_home(&world.folder()).bridged();
+    assert_eq!(machine.json(&["daemon", "install"])["installed"], true);
+    machine.restart();
+    let pid = wait_for_daemon(&machine)["status"]["pid"].clone();
+    assert!(pid.is_number(), "{pid}");
+    assert_eq!(machine.json(&["daemon", "uninstall"])["uninstalled"], true);
+    machine.restart();
+    let done = machine.claviger(&["--json", "daemon", "status"]).refused();
+    assert_eq!(done.error_code(), "daemon_not_running", "{done}");
+}
+
+/// What the daemon says once it answers: whoever has started it did not wait for that.
+fn wait_for_daemon(machine: &Machine) -> Value {
+    let begun = Instant::now();
+    loop {
+        let done = machine.claviger(&["--json", "daemon", "status"]);
+        if done.code == Some(0) {
+            return done.json();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{done}");
+    }
+}
+
+#[test]
 fn the_service_serves_everyone() {
     let world = World::new();
     let license = world.issue(1);
     let machine = Machine::this(&world.folder()).with_own_prefix();
     let sc = |arguments: &[&str]| run(machine.start(Path::new("sc")).args(arguments), "").ok();
     let program = programs::path("clavigerd").display().to_string().replace('/', "\\");
-    let _said =
-        sc(&["create", "clavigerd", "binPath=", &format!("Z:{program} --system"), "start=", "demand"]);
+    let _said = sc(&["create", "clavigerd", "binPath=", &format!("Z:{program} --system"), "start=", "auto"]);
     let _said = sc(&["start", "clavigerd"]);
-    // Asked to start, it is on its way.
-    let begun = Instant::now();
-    let status = loop {
-        let done = machine.claviger(&["--json", "daemon", "status"]);
-        if done.code == Some(0) {
-            break done.json();
-        }
-        assert!(begun.elapsed() < PATIENCE, "{done}");
-    };
+    let status = wait_for_daemon(&machine);
     assert_eq!(status["status"]["mode"], "system", "{status}");
     machine.add_vendor(&world.profile());
     let _said = machine.activate(&license).ok();
@@ -168,4 +241,6 @@ fn the_service_serves_everyone() {
         "daemon_not_running",
         "nobody starts a user's daemon beside the system's: {done}"
     );
+    machine.restart();
+    assert_eq!(wait_for_daemon(&machine)["status"]["mode"], "system", "started with the computer");
 }

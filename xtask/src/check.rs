@@ -9,7 +9,8 @@ use crate::shell::{self, Failure, Result};
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let install = args.iter().any(|a| a == "--install");
     let here = args.iter().any(|a| a == "--this-system");
-    let known = ["--install", "--this-system"];
+    let prove = args.iter().any(|a| a == "--prove");
+    let known = ["--install", "--this-system", "--prove"];
     if let Some(unknown) = args.iter().find(|a| !known.contains(&a.as_str())) {
         return Err(Failure::new(format!("`check` does not know {unknown}; see cargo xtask --help")));
     }
@@ -35,6 +36,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         for target in elsewhere::targets() {
             note(target, elsewhere::lint(target, install));
         }
+    }
+    if prove {
+        note("mistakes planted for other systems", elsewhere::prove(install));
     }
 
     if wrong.is_empty() {

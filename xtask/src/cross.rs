@@ -31,7 +31,7 @@ const RUST: &[Wanted] = &[
     ("/usr/lib/rustlib/src/rust/library/Cargo.lock", "rust-web-src"),
     ("/usr/lib/rustlib/x86_64-unknown-linux-gnu/lib", "libstd-rust-web-dev"),
 ];
-const MINGW: &[Wanted] = &[("/usr/bin/x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64")];
+const MINGW: &[Wanted] = &[("/usr/bin/x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64-win32")];
 const WINE_ONLY: &[Wanted] = &[(WINE, "wine64")];
 const LINTER: &[Wanted] = &[(CLIPPY, "rust-web-clippy")];
 

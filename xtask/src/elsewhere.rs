@@ -1,7 +1,8 @@
 //! Looking at the code for systems that are not at hand: `cargo xtask check` compiles and lints it for Windows and for Macs,
-//! and looks whether such code is in its places only.
+//! `--prove` shows that a mistake there is found, and the facade check shows that such code is where it is looked for.
 
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::cross::{self, MACS, Use, WINDOWS};
 use crate::shell::{self, Failure, Result};
@@ -43,6 +44,72 @@ fn linter(target: &str, packages: &[&str], install: bool) -> Result<Command> {
     }
     lint.args(["--", "-D", "warnings"]);
     Ok(lint)
+}
+
+/// Plants a mistake in every module of another system's, in a copy of the sources, and looks whether each is found.
+pub(crate) fn prove(install: bool) -> Result<()> {
+    cross::ensure(Use::Lint, install)?;
+    let copy = shell::target_dir()?.join("planted");
+    for target in targets() {
+        let system = if target == WINDOWS { "windows" } else { "macos" };
+        // A package whose dependency has a mistake is not looked at any more: those that others need come by themselves.
+        for packages in [&PACKAGES[1..2], &PACKAGES[2..]] {
+            if copy.exists() {
+                std::fs::remove_dir_all(&copy)?;
+            }
+            copy_sources(&copy)?;
+            let planted = plant(&copy, packages, system)?;
+            let mut lint = linter(target, packages, install)?;
+            let done = lint.current_dir(&copy).stderr(Stdio::piped()).output()?;
+            let said = String::from_utf8_lossy(&done.stderr);
+            for file in &planted {
+                if done.status.success() || !said.contains(&format!("{}:", file.display())) {
+                    return Err(Failure::new(format!(
+                        "a mistake in {} was not found for {target}:\n{said}",
+                        file.display()
+                    )));
+                }
+                println!("  a mistake in {} is found for {target}", file.display());
+            }
+        }
+    }
+    std::fs::remove_dir_all(&copy)?;
+    Ok(())
+}
+
+/// The sources as they stand here, committed or not.
+fn copy_sources(to: &Path) -> Result<()> {
+    let mut list = Command::new("git");
+    list.current_dir(shell::root()).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    for name in shell::output(&mut list)?.split_terminator('\0') {
+        let (from, to) = (shell::root().join(name), to.join(name));
+        // One that was removed is still listed until that is committed.
+        if from.is_file() {
+            std::fs::create_dir_all(to.parent().unwrap_or(&to))?;
+            std::fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds a function of the wrong type to one module of each package, and gives their names.
+fn plant(copy: &Path, packages: &[&str], system: &str) -> Result<Vec<PathBuf>> {
+    let mut planted = Vec::new();
+    for package in packages {
+        let folder = match *package {
+            "claviger-client" => "client-lib",
+            "claviger-capi" => "client-lib/capi",
+            other => other.trim_start_matches("claviger-"),
+        };
+        let platform = Path::new(folder).join("src/platform");
+        let (file, folder) = (platform.join(format!("{system}.rs")), platform.join(system).join("mod.rs"));
+        let module = if copy.join(&file).is_file() { file } else { folder };
+        let mut text = std::fs::read_to_string(copy.join(&module))?;
+        text.push_str("\npub(crate) fn planted() -> u32 {\n    \"not a number\"\n}\n");
+        std::fs::write(copy.join(&module), text)?;
+        planted.push(module);
+    }
+    Ok(planted)
 }
 
 /// No question after the system outside the folders that answer it. Whole tests of what one kind of system has are free

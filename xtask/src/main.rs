@@ -32,9 +32,11 @@ cargo xtask <command>
                      --install   install what is missing (Debian; done without asking when run as root)
                      FILTER      only tests (or files in tests/tests) whose name contains this
                      Windows programs are built with Debian's Rust and run under Wine by the same tests
-  check [--install] [--this-system]
+  check [--install] [--this-system] [--prove]
                      formatting, clippy, licences and bans, documentation, generated files; then the code for
                      Windows and for Macs is type-checked and linted (not with --this-system)
+                     --prove     then plants a mistake in every module of Windows' and of Macs', in a copy, and fails
+                                 if one is not found
   bench [--json] [FILTER]
                      build for release and print every figure beside its floor and its goal
   sdk [--dev] DIR    what a plug-in is built with: C library, C and C++ headers, CMake and pkg-config files, into DIR

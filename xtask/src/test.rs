@@ -32,18 +32,29 @@ enum Needs {
     Sanitizers,
 }
 
+/// How much of a file runs a second time, with Windows programs under Wine, where every process takes ten times as long.
+#[derive(Clone, Copy)]
+enum Part {
+    /// All of it.
+    All,
+    /// The tests whose name contains this; all of it with --slow.
+    Only(&'static str),
+    /// All of it with --slow, else nothing.
+    Slow,
+}
+
 /// Files that run a second time, with Windows programs under Wine.
-const UNDER_WINE: &[&str] = &[
-    "journey",
-    "seats",
-    "replace_machine",
-    "same_machine",
-    "kill9",
-    "restore",
-    "hostile_documents",
-    "disk",
-    "sent_log",
-    "windows",
+const UNDER_WINE: &[(&str, Part)] = &[
+    ("journey", Part::All),
+    ("windows", Part::All),
+    ("hostile_documents", Part::All),
+    ("kill9", Part::Only("at_random_moments")),
+    ("seats", Part::Slow),
+    ("replace_machine", Part::Slow),
+    ("same_machine", Part::Slow),
+    ("restore", Part::Slow),
+    ("disk", Part::Slow),
+    ("sent_log", Part::Slow),
 ];
 
 /// Every file in `tests/tests`. A file that is not listed here is an error, so that none is forgotten.
@@ -174,30 +185,31 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     close(&lines, options.slow, begun.elapsed())
 }
 
+/// Why something did not run.
+const SLOW: &str = "only with --slow";
+
 /// The same tests with Windows programs.
 fn under_wine(options: &Options, native: &Path, lines: &mut Vec<Line>) -> Result<()> {
     let name = |file: &str| format!("Windows under Wine: {file}");
-    let wanted = |file: &&&str| options.filter.as_deref().is_none_or(|filter| file.contains(filter));
-    let files: Vec<&&str> = UNDER_WINE.iter().filter(wanted).collect();
+    let wanted =
+        |(file, _): &&(&str, Part)| options.filter.as_deref().is_none_or(|filter| file.contains(filter));
+    let files: Vec<&(&str, Part)> = UNDER_WINE.iter().filter(wanted).collect();
     if files.is_empty() {
         return Ok(());
     }
     let reason = if options.core {
-        Some("not part of --core".to_owned())
-    } else if !options.slow {
-        // Its packages and its second build of everything take longer than all the rest.
-        Some("only with --slow".to_owned())
+        Some("not part of --core")
     } else if !shell::is_root() {
-        Some("needs root: sudo -E cargo xtask test".to_owned())
+        Some("needs root: sudo -E cargo xtask test")
     } else {
-        cross::ensure(Use::Run, options.install || shell::is_root()).err().map(|missing| missing.to_string())
+        None
     };
     if let Some(reason) = reason {
-        lines.push(Line { suite: name("everything"), outcome: Err(reason) });
+        lines.push(Line { suite: name("everything"), outcome: Err(reason.to_owned()) });
         return Ok(());
     }
     let begun = Instant::now();
-    let computer = match wine::start() {
+    let computer = match cross::ensure(Use::Run, true).and_then(|()| wine::start()) {
         Ok(computer) => computer,
         Err(failure) => {
             let outcome = Outcome { failed: 1, failures: vec![failure.to_string()], ..Outcome::default() };
@@ -205,10 +217,24 @@ fn under_wine(options: &Options, native: &Path, lines: &mut Vec<Line>) -> Result
             return Ok(());
         }
     };
-    println!("  the programs for Windows were built in {:.0} s", begun.elapsed().as_secs_f64());
-    for file in files {
+    let built = Outcome { took: begun.elapsed(), ..Outcome::default() };
+    lines.push(Line { suite: name("building the programs"), outcome: Ok(built) });
+    for (file, part) in files {
         let mut tests = shell::cargo();
         tests.args(["test", "-q", "-p", "claviger-tests", "--no-fail-fast", "--test", file]);
+        match part {
+            _ if options.slow => {}
+            Part::All => {}
+            Part::Only(these) => {
+                tests.arg(these);
+                lines
+                    .push(Line { suite: format!("{}, the rest", name(file)), outcome: Err(SLOW.to_owned()) });
+            }
+            Part::Slow => {
+                lines.push(Line { suite: name(file), outcome: Err(SLOW.to_owned()) });
+                continue;
+            }
+        }
         tests.args(["--", "--format", "pretty"]);
         hermetic(&mut tests);
         computer.tell(&mut tests, native);
