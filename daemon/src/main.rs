@@ -13,7 +13,7 @@ use claviger_protocol::ipc::Mode;
 #[derive(Parser)]
 #[command(name = "clavigerd", version, after_help = AFTER)]
 struct Arguments {
-    /// Serve all users of this machine, from /var/lib/claviger and /run/claviger
+    /// Serve all users of this machine, from its fixed places
     #[arg(long)]
     system: bool,
     /// How log lines look

@@ -106,6 +106,11 @@ impl Policy {
     }
 }
 
+/// Whom to ask about what the policy forbids.
+pub(crate) fn advice() -> String {
+    format!("Ask your administrator; {} decides.", platform::policy_place())
+}
+
 fn wrong(place: &dyn fmt::Display, error: &toml::de::Error) -> String {
     format!("{place}: {}", error.message())
 }

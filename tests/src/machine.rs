@@ -185,6 +185,12 @@ impl Machine {
         self.bound.push((file, place.into()));
     }
 
+    /// The drive C of a Windows computer.
+    #[must_use]
+    pub fn drive(&self) -> PathBuf {
+        self.prefix.as_ref().expect("a Windows computer").drive()
+    }
+
     /// Switches a Windows computer of its own off, and on again with its user logged in.
     pub fn restart(&self) {
         let prefix = self.prefix.as_ref().expect("a Windows computer");
@@ -339,6 +345,10 @@ impl Machine {
     /// A connection to the daemon.
     #[must_use]
     pub fn connect(&self) -> Connection {
+        if self.prefix.is_some() {
+            let pipe = self.json(&["daemon", "status"])["socket"].as_str().unwrap().to_owned();
+            return Connection::through(self.start(&programs::path("relay")).arg(pipe)).unwrap();
+        }
         Connection::open(&self.socket()).unwrap()
     }
 

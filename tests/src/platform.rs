@@ -76,6 +76,12 @@ impl Prefix {
         Self { folder, own: true }
     }
 
+    /// Its drive C.
+    #[must_use]
+    pub fn drive(&self) -> PathBuf {
+        self.folder.join("drive_c")
+    }
+
     /// Switches it on and leaves it on: services run while no program of a user's does.
     pub fn keep_on(&self) {
         let done = self.prepare(Command::new(WINE_SERVER).arg("-p")).status().unwrap();

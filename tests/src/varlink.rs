@@ -1,8 +1,10 @@
 //! The daemon's socket, byte by byte: what a well-behaved client sends, and what a bad one does.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -19,7 +21,34 @@ impl Connection {
     /// # Errors
     /// When nobody listens.
     pub fn open(socket: &Path) -> std::io::Result<Self> {
-        let stream = UnixStream::connect(socket)?;
+        Self::over(UnixStream::connect(socket)?)
+    }
+
+    /// The same through a program that carries the bytes to where no socket of ours reaches. It goes with the connection.
+    ///
+    /// # Errors
+    /// When it does not say that it is connected.
+    pub fn through(relay: &mut Command) -> std::io::Result<Self> {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        let mut relay = relay.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let (mut to, mut from) = (relay.stdin.take().unwrap(), relay.stdout.take().unwrap());
+        if from.read(&mut [0])? == 0 {
+            let _ended = relay.wait();
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let mut sent = theirs.try_clone()?;
+        std::thread::spawn(move || {
+            let _hung_up = std::io::copy(&mut sent, &mut to);
+        });
+        std::thread::spawn(move || {
+            let _hung_up = std::io::copy(&mut from, &mut theirs);
+            let _both = theirs.shutdown(Shutdown::Both);
+            let _ended = relay.wait();
+        });
+        Self::over(ours)
+    }
+
+    fn over(stream: UnixStream) -> std::io::Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
         Ok(Self { stream: BufReader::new(stream) })

@@ -173,15 +173,102 @@ fn a_second_daemon_makes_way_and_a_taken_pipe_is_named() {
 }
 
 #[test]
+fn a_pipe_that_another_user_has_made_is_neither_believed_nor_served() {
+    /// A user whom this computer does not know, who lets everyone in.
+    const FOREIGN: &str = "O:S-1-5-21-1-2-3-1001G:S-1-5-21-1-2-3-513D:(A;;GA;;;WD)";
+    let world = World::new();
+    let license = world.issue(1);
+    let mut machine = world.this_machine();
+    let _said = machine.activate(&license).ok();
+    let pipe = machine.json(&["daemon", "status"])["socket"].as_str().unwrap().to_owned();
+    machine.stop_daemon();
+    let squat = programs::path("squat");
+    for held in ["open", "held"] {
+        let mut command = machine.start(&squat);
+        command.args([&pipe, FOREIGN, held]);
+        let (mut squatter, _line) = Running::start_until(&mut command, "taken").unwrap();
+        let (status, said) = machine.try_start_daemon(&[]).unwrap_err();
+        assert_eq!(status.code(), Some(NO_PIPE), "{said}");
+        assert!(said.contains("another program has taken its name"), "{said}");
+        assert!(machine.is_licensed(PRODUCT), "no pipe is needed for that");
+        if held == "open" {
+            let done = machine.claviger(&["--json", "license", "list"]).refused();
+            assert_eq!((done.code, done.error_code().as_str()), (Some(13), "daemon_not_trusted"), "{done}");
+            let _ended = squatter.wait_end(PATIENCE);
+            assert!(squatter.output().contains("heard nothing"), "not a byte: {}", squatter.output());
+        }
+    }
+    machine.start_daemon();
+    let _said = machine.claviger(&["deactivate", PRODUCT]).ok();
+    assert_eq!(world.seats_taken(&license), 0);
+}
+
+#[test]
+fn managed_settings_come_from_the_registry() {
+    let world = World::new();
+    let license = world.issue(1);
+    // A computer of its own has a registry of its own.
+    let mut machine = Machine::second(&world.folder());
+    let key = r"HKLM\SOFTWARE\Policies\Claviger";
+    let reg = |machine: &Machine, arguments: &[&str]| {
+        let _said = run(machine.start(Path::new("reg")).args(arguments), "").ok();
+    };
+    let set = |machine: &Machine, name: &str, kind: &str, value: &str| {
+        reg(machine, &["add", key, "/v", name, "/t", kind, "/d", value, "/f"]);
+    };
+    set(&machine, "network", "REG_DWORD", "0");
+    machine.start_daemon();
+    machine.add_vendor(&world.profile());
+    let done = machine.claviger_with(
+        &["--json", "activate", &license.serial, "--unlock-code-stdin"],
+        &format!("{}\n", license.unlock_code),
+    );
+    assert_eq!(done.error_code(), "network_off", "{done}");
+    machine.stop_daemon();
+
+    // A setting of the wrong kind takes the network away as well, and is named.
+    set(&machine, "network", "REG_SZ", "yes");
+    machine.start_daemon();
+    let done = machine.activate(&license).refused();
+    assert!(done.text().contains("Policies"), "{done}");
+    machine.stop_daemon();
+
+    set(&machine, "network", "REG_DWORD", "1");
+    set(&machine, "vendors", "REG_MULTI_SZ", r"com.example\0org.example.other");
+    machine.start_daemon();
+    let _said = machine.activate(&license).ok();
+    machine.stop_daemon();
+    reg(&machine, &["delete", key, "/f"]);
+}
+
+#[test]
+fn the_service_refuses_a_folder_that_somebody_planted() {
+    const NOBODY: u32 = 65_534;
+    let world = World::new();
+    let machine = Machine::this(&world.folder()).with_own_prefix();
+    let system = || {
+        let mut command = machine.command("clavigerd");
+        Running::start_service(command.arg("--system"), &world.folder())
+    };
+    drop(system().unwrap());
+    let folder = machine.drive().join("ProgramData/Claviger");
+    for planted in [folder.join("state"), folder.join("vendors"), folder.clone()] {
+        std::fs::create_dir_all(&planted).unwrap();
+        std::os::unix::fs::chown(&planted, Some(NOBODY), None).unwrap();
+        let (status, said) = system().unwrap_err();
+        assert!(!status.success() && said.contains("belongs to neither"), "{}: {status} {said}", planted.display());
+        std::os::unix::fs::chown(&planted, Some(0), None).unwrap();
+    }
+    drop(system().unwrap());
+}
+
+#[test]
 fn a_client_that_hangs_does_not_keep_a_killed_daemon_from_coming_back() {
     let world = World::new();
     let license = world.issue(1);
     let mut machine = world.this_machine();
     let pipe = machine.json(&["daemon", "status"])["socket"].as_str().unwrap().to_owned();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("wine/hold.c");
-    let program = world.path("hold.exe");
-    let mut compile = Command::new("x86_64-w64-mingw32-gcc");
-    assert!(compile.arg("-o").arg(&program).arg(source).status().unwrap().success());
+    let program = programs::path("hold");
     let (mut client, _line) = Running::start_until(machine.start(&program).arg(&pipe), "held").unwrap();
     machine.kill_daemon();
     machine.start_daemon();

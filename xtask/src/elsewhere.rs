@@ -148,6 +148,10 @@ fn questions(text: &str) -> impl Iterator<Item = usize> {
         "cfg!(windows",
         "(not(unix",
         "(not(windows",
+        "any(unix",
+        "any(windows",
+        "all(unix",
+        "all(windows",
     ];
     (0..lines.len())
         .filter(move |at| {
@@ -164,8 +168,9 @@ mod tests {
 
     #[test]
     fn questions_after_the_system_are_found() {
-        let text = "#[cfg(target_os = \"linux\")]\nfn a() {}\nlet b = cfg!(windows);\n#[cfg(unix)]\n#[test]\nfn c() {}\n";
-        assert_eq!(questions(text).collect::<Vec<_>>(), [1, 3]);
+        let text = "#[cfg(target_os = \"linux\")]\nfn a() {}\nlet b = cfg!(windows);\n#[cfg(unix)]\n#[test]\nfn c() {}\n\
+                    #[cfg(all(windows, feature = \"x\"))]\n";
+        assert_eq!(questions(text).collect::<Vec<_>>(), [1, 3, 7]);
         assert_eq!(questions("//! not cfg(unix)\nfn plain() {}\n").count(), 0);
     }
 }

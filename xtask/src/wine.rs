@@ -8,6 +8,8 @@ use crate::shell::{self, Failure, Result};
 
 /// What Rust's standard library wants and Wine 8 lacks; for tests only.
 const RANDOM: &str = "tests/wine/processprng.c";
+/// Programs that only tests have.
+const TOOLS: [&str; 3] = ["hold", "relay", "squat"];
 
 /// A Windows computer with our programs. Its server runs until the value is dropped.
 pub(crate) struct Computer {
@@ -91,5 +93,11 @@ fn build() -> Result<PathBuf> {
     let mut random = Command::new("x86_64-w64-mingw32-gcc");
     random.args(["-shared", "-O1", "-o"]).arg(folder.join("bcryptprimitives.dll"));
     shell::run(random.arg(shell::root().join(RANDOM)).arg("-ladvapi32"))?;
+    for name in TOOLS {
+        let mut tool = Command::new("x86_64-w64-mingw32-gcc");
+        tool.args(["-Wall", "-Wextra", "-Werror", "-O1", "-o"]).arg(folder.join(format!("{name}.exe")));
+        tool.arg(shell::root().join(format!("tests/wine/{name}.c")));
+        shell::run(tool.arg("-ladvapi32"))?;
+    }
     Ok(folder)
 }

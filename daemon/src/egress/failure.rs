@@ -5,7 +5,8 @@ use std::io;
 
 use claviger_protocol::ipc::CallError;
 
-use crate::platform::FileError;
+use crate::platform::{self, FileError};
+use crate::policy;
 
 /// An exchange without a result. Licenses are untouched by every one of them.
 #[derive(Debug, thiserror::Error)]
@@ -159,9 +160,10 @@ impl Failure {
     }
 
     fn advice(&self) -> String {
+        let place = platform::policy_place();
         let fixed = match self {
             Self::Policy => {
-                "Ask your administrator; /etc/claviger/policy.toml decides. Offline activation works without a network."
+                &format!("{} Offline activation works without a network.", policy::advice())
             }
             Self::SwitchedOff => {
                 "Switch it on with `claviger daemon settings --network on`. Offline activation works without a network."
@@ -183,10 +185,10 @@ impl Failure {
                 "Check the date and time of this computer; if they are right, tell the vendor that its certificate has \
                  expired."
             }
-            Self::TlsUnknownIssuer => {
+            Self::TlsUnknownIssuer => &format!(
                 "If your company inspects its traffic, ask the administrator to name the company's CA file as `ca_file` \
-                 in /etc/claviger/policy.toml. Otherwise do not go on: someone may be posing as the vendor."
-            }
+                 in {place}. Otherwise do not go on: someone may be posing as the vendor."
+            ),
             Self::Redirected(_) | Self::Html | Self::NotAnAnswer | Self::NotAServer { .. } => {
                 "A proxy or the login page of a network may stand in between: open a web page in your browser first, \
                  then try again."
@@ -199,7 +201,7 @@ impl Failure {
                 "Check that it runs, or change it with `claviger daemon settings --proxy URL` (or `none`)."
             }
             Self::ProxyUnreachable(_) => {
-                "Check that it runs, and `proxy` in /etc/claviger/policy.toml; then restart the daemon."
+                &format!("Check that it runs, and `proxy` in {place}; then restart the daemon.")
             }
             Self::TooLarge | Self::Untrusted { .. } => {
                 "Something between this computer and the vendor changes what it says, or its server is broken: try \
@@ -217,10 +219,9 @@ impl Failure {
                 return format!("Try again in {wait}. Your licenses are untouched.");
             }
             Self::ServerError { .. } => "Try again in a few minutes; if it lasts, tell the vendor.",
-            Self::Setup(_) => {
-                "Check the proxy and CA file settings in /etc/claviger/policy.toml, the environment and `claviger daemon \
-                 settings`."
-            }
+            Self::Setup(_) => &format!(
+                "Check the proxy and CA file settings in {place}, the environment and `claviger daemon settings`."
+            ),
             Self::Log(_) => {
                 "Free some space or mend the permissions of the daemon's state folder, then try again."
             }

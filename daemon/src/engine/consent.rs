@@ -15,6 +15,7 @@ use claviger_protocol::telemetry::{ConsentReceipt, NoticeReference, ProductVersi
 use super::{Engine, Vendor, no_key, no_random};
 use crate::consent::{Denied, Known, Ledger, Seen, Store, Subject, Veto};
 use crate::platform::FileError;
+use crate::policy;
 use crate::store::products_of;
 use crate::telemetry::SystemDice;
 
@@ -366,12 +367,12 @@ fn vetoed(veto: Veto) -> CallError {
     let (message, advice) = match veto {
         Veto::Policy => (
             "The administrator's policy has switched usage statistics off on this computer.",
-            "Nothing is counted or sent. Ask your administrator; /etc/claviger/policy.toml decides.",
+            format!("Nothing is counted or sent. {}", policy::advice()),
         ),
         Veto::DoNotTrack => (
             "DO_NOT_TRACK is set for the daemon: usage statistics are off.",
-            "Nothing is counted or sent. To take part, unset DO_NOT_TRACK and start the daemon again.",
+            "Nothing is counted or sent. To take part, unset DO_NOT_TRACK and start the daemon again.".to_owned(),
         ),
     };
-    CallError::NotPermitted { message: message.to_owned(), advice: Some(advice.to_owned()) }
+    CallError::NotPermitted { message: message.to_owned(), advice: Some(advice) }
 }

@@ -104,7 +104,11 @@ impl Engine {
     }
 
     fn look_at_policy(&self) -> Finding {
-        let mend = format!("Mend {}, then restart the daemon.", self.paths.policy.display());
+        let mut place = self.paths.policy.display().to_string();
+        if !platform::MANAGED.is_empty() {
+            place = format!("{place} or {}", platform::MANAGED);
+        }
+        let mend = format!("Mend {place}, then restart the daemon.");
         match (&self.policy.problem, self.policy.network) {
             (Some(problem), _) => error(
                 "policy",

@@ -5,6 +5,7 @@ use claviger_protocol::ipc::{CallError, Setting, SettingSource};
 
 use super::Engine;
 use crate::egress::{check_proxy, shown};
+use crate::policy;
 
 /// The proxy's address.
 const PROXY: &str = "proxy";
@@ -61,7 +62,7 @@ impl Engine {
         if found.locked {
             return Err(CallError::NotPermitted {
                 message: format!("The administrator's policy decides about the {name} of this computer."),
-                advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
+                advice: Some(policy::advice()),
             });
         }
         let mut choices = self.egress.choices();

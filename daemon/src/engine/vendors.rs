@@ -16,6 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::held::Found;
 use super::{Engine, Keys, Vendor, view};
 use crate::platform::{self, FileError};
+use crate::policy;
 use crate::state::PendingKeyset;
 
 /// Vendors that a machine may know: under a system daemon anyone on it may add some, and each takes room on its disk.
@@ -447,7 +448,7 @@ impl Engine {
                             "The administrator's policy allows these vendors alone, and none of them is known here: {}.",
                             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
                         ),
-                        advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
+                        advice: Some(policy::advice()),
                     });
                 }
                 if let Some(prefix) = Serial::native_prefix(typed) {
@@ -483,7 +484,7 @@ impl Engine {
 fn not_allowed(id: &VendorId) -> CallError {
     CallError::NotPermitted {
         message: format!("The administrator's policy does not allow the vendor {id} on this computer."),
-        advice: Some("Ask your administrator; /etc/claviger/policy.toml decides.".to_owned()),
+        advice: Some(policy::advice()),
     }
 }
 

@@ -29,6 +29,12 @@ pub(super) const POLICY: &str = layout::linux::POLICY;
 /// Longest path that fits into a socket address.
 const MAX_SOCKET_PATH: usize = 107;
 
+/// Where the administrator's word stands, for messages.
+#[must_use]
+pub fn policy_place() -> &'static str {
+    POLICY
+}
+
 /// Where settings are managed beside the policy's file: nowhere, because the file is what administrators manage here.
 pub const MANAGED: &str = "";
 

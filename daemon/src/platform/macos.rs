@@ -19,7 +19,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use security_framework::passwords::{get_generic_password, set_generic_password};
 use zeroize::Zeroizing;
 
-pub use managed::{MANAGED, managed_policy};
+pub use managed::{MANAGED, managed_policy, policy_place};
 
 pub use super::unix::{
     Connection, Listener, Lock, Shutdown, changed_by_others, group_exists, hung_up, kill_self, process_id,

@@ -13,6 +13,13 @@ use super::super::{changed_by_others, read_bounded};
 
 /// Where the settings are managed, for messages.
 pub const MANAGED: &str = names::MANAGED;
+
+/// Where the administrator's word stands, for messages.
+#[must_use]
+pub fn policy_place() -> &'static str {
+    "/Library/Application Support/Claviger/policy.toml or a configuration profile (io.claviger.clavigerd)"
+}
+
 /// Longest file that is read.
 const LONGEST: usize = 256 * 1024;
 

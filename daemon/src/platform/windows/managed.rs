@@ -11,9 +11,20 @@ use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_WOW64_64KEY, REG_DWORD, REG_MULTI_SZ, REG_SZ, RegCloseKey,
     RegEnumValueW, RegOpenKeyExW,
 };
+use super::places::wine_root;
 
 /// Where the settings are managed, for messages.
 pub const MANAGED: &str = names::MANAGED;
+/// Where the administrator's word stands, for messages.
+#[must_use]
+pub fn policy_place() -> &'static str {
+    if wine_root().is_some() {
+        r"/etc/claviger/policy.toml or HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claviger"
+    } else {
+        r"%ProgramData%\Claviger\policy.toml or HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claviger"
+    }
+}
+
 /// Longest name of a value, in UTF-16 units with its NUL; the registry allows 16,383.
 const LONGEST_NAME: usize = 16_384;
 /// Longest content that is read, in bytes.

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, SetProcessWorking
 
 pub use disk::{Lock, sync_file};
 pub(super) use disk::{create_dir, create_file, replace, stamp, sync_dir};
-pub use managed::{MANAGED, managed_policy};
+pub use managed::{MANAGED, managed_policy, policy_place};
 pub use pipe::{Connection, Listener, Peer, group_exists, hung_up};
 pub use places::{changed_by_others, os_machine_id, paths};
 pub use seal::{seal, unseal};
