@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 /// Wine as Debian installs it.
 const WINE: &str = "/usr/lib/wine/wine64";
@@ -103,7 +104,7 @@ impl Prefix {
         command
             .env("WINEPREFIX", &self.folder)
             .env("WINESERVER", WINE_SERVER)
-            .env("WINEDEBUG", "-all")
+            .env("WINEDEBUG", "-all,err+virtual")
             // Nothing asks to install what is not there.
             .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
     }
@@ -124,7 +125,22 @@ impl Drop for Prefix {
 #[must_use]
 pub fn words(program: &Path) -> Vec<String> {
     let program = program.display().to_string();
-    if wine() { vec![WINE.to_owned(), program] } else { vec![program] }
+    if !wine() {
+        return vec![program];
+    }
+    let fixed = if places_can_be_fixed() { &["setarch", "-R"][..] } else { &[] };
+    fixed.iter().map(|word| (*word).to_owned()).chain([WINE.to_owned(), program]).collect()
+}
+
+/// Whether a program can be started with its memory at places that are not random. Wine wants the page at `0x7ffe0000`,
+/// which Linux's random heap takes from one start in some thousands; Wine then ends with 1. Containers may forbid it.
+fn places_can_be_fixed() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let mut probe = Command::new("setarch");
+        probe.args(["-R", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    })
 }
 
 /// A command that starts a program on this computer, in an environment that holds nothing yet.

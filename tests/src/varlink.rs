@@ -1,6 +1,6 @@
 //! The daemon's socket, byte by byte: what a well-behaved client sends, and what a bad one does.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -37,11 +37,9 @@ impl Connection {
             return Err(std::io::ErrorKind::ConnectionRefused.into());
         }
         let mut sent = theirs.try_clone()?;
+        std::thread::spawn(move || carry(&mut sent, &mut to));
         std::thread::spawn(move || {
-            let _hung_up = std::io::copy(&mut sent, &mut to);
-        });
-        std::thread::spawn(move || {
-            let _hung_up = std::io::copy(&mut from, &mut theirs);
+            carry(&mut from, &mut theirs);
             let _both = theirs.shutdown(Shutdown::Both);
             let _ended = relay.wait();
         });
@@ -80,6 +78,17 @@ impl Connection {
         Ok(Some(serde_json::from_slice(&frame).unwrap()))
     }
 
+    /// Says that nothing more comes and takes what does, until the daemon hangs up.
+    ///
+    /// # Panics
+    /// When it does not within half a minute.
+    pub fn finish(mut self) {
+        let _gone = self.stream.get_mut().shutdown(Shutdown::Write);
+        if let Err(error) = self.stream.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the daemon does not hang up");
+        }
+    }
+
     /// Calls a method and gives its reply.
     ///
     /// # Errors
@@ -91,5 +100,15 @@ impl Connection {
         frame.push(0);
         self.send_raw(&frame)?;
         self.read()?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Hands on what comes, at once, until either side is gone.
+fn carry(from: &mut impl Read, to: &mut impl Write) {
+    let mut part = [0u8; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut part) {
+        if to.write_all(&part[..length]).is_err() {
+            break;
+        }
     }
 }

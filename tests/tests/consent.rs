@@ -2,6 +2,7 @@
 //! command line, kill -9 in the middle of a withdrawal, and what activation looks like to the vendor all the while.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
+use claviger_tests::platform::killed_itself;
 use claviger_tests::process::Running;
 use claviger_tests::world::PRODUCT;
 use claviger_tests::{Machine, World};
@@ -179,6 +180,5 @@ fn a_withdrawal_is_whole_whenever_it_is_killed() {
 }
 
 fn was_killed(process: &mut Running) -> bool {
-    use std::os::unix::process::ExitStatusExt as _;
-    process.terminate().signal() == Some(9)
+    killed_itself(process.terminate())
 }

@@ -256,7 +256,11 @@ fn the_service_refuses_a_folder_that_somebody_planted() {
         std::fs::create_dir_all(&planted).unwrap();
         std::os::unix::fs::chown(&planted, Some(NOBODY), None).unwrap();
         let (status, said) = system().unwrap_err();
-        assert!(!status.success() && said.contains("belongs to neither"), "{}: {status} {said}", planted.display());
+        assert!(
+            !status.success() && said.contains("belongs to neither"),
+            "{}: {status} {said}",
+            planted.display()
+        );
         std::os::unix::fs::chown(&planted, Some(0), None).unwrap();
     }
     drop(system().unwrap());

@@ -75,7 +75,7 @@ impl Memory {
             Some(unsafe { self.begin().add(at) })
         })
         .flatten()
-        .unwrap_or(null_mut())
+        .unwrap_or_default()
     }
 
     fn has(&self, block: *const u8) -> bool {

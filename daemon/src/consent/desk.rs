@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use claviger_protocol::clock::Timestamp;
@@ -189,13 +189,20 @@ impl Desk {
             OpenOptions::new().write(true).open(&path).ok()
         };
         let text = serde_json::to_vec(ledger).unwrap_or_default();
-        platform::write_file(&path, &text, Visibility::Private)?;
-        if let Some(mut old) = old {
+        let write = || platform::write_file(&path, &text, Visibility::Private);
+        let Some(mut old) = old else { return write() };
+        let wiped = if write().is_ok() {
             let length = old.metadata().map_or(0, |m| m.len()).min(MAX_LEDGER as u64);
             let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
-            if let Err(e) = old.write_all(&zeros).and_then(|()| platform::sync_file(&old)) {
-                tracing::warn!(error = %e, "the bytes of an old file could not be overwritten; it is unlinked");
-            }
+            old.write_all(&zeros).and_then(|()| platform::sync_file(&old))
+        } else {
+            // Some file systems replace no file that is open. What was decided counts more than the old bytes.
+            drop(old);
+            write()?;
+            Err(ErrorKind::Unsupported.into())
+        };
+        if let Err(e) = wiped {
+            tracing::warn!(error = %e, "the bytes of an old file could not be overwritten; it is unlinked");
         }
         Ok(())
     }

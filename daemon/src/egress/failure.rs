@@ -162,9 +162,7 @@ impl Failure {
     fn advice(&self) -> String {
         let place = platform::policy_place();
         let fixed = match self {
-            Self::Policy => {
-                &format!("{} Offline activation works without a network.", policy::advice())
-            }
+            Self::Policy => &format!("{} Offline activation works without a network.", policy::advice()),
             Self::SwitchedOff => {
                 "Switch it on with `claviger daemon settings --network on`. Offline activation works without a network."
             }

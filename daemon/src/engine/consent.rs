@@ -371,7 +371,8 @@ fn vetoed(veto: Veto) -> CallError {
         ),
         Veto::DoNotTrack => (
             "DO_NOT_TRACK is set for the daemon: usage statistics are off.",
-            "Nothing is counted or sent. To take part, unset DO_NOT_TRACK and start the daemon again.".to_owned(),
+            "Nothing is counted or sent. To take part, unset DO_NOT_TRACK and start the daemon again."
+                .to_owned(),
         ),
     };
     CallError::NotPermitted { message: message.to_owned(), advice: Some(advice) }

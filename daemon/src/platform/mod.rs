@@ -27,8 +27,8 @@ pub use files::{
 };
 pub use system::{
     Alarm, Connection, Listener, Lock, MANAGED, Notifier, Peer, Shutdown, boot_log_stream, changed_by_others,
-    event_log, group_exists, hung_up, kill_self, managed_policy, os_machine_id, paths, policy_place, process_id,
-    raise_file_limit, seal, supervised, sync_file, trim_memory, unseal,
+    event_log, group_exists, hung_up, kill_self, managed_policy, os_machine_id, paths, policy_place,
+    process_id, raise_file_limit, seal, supervised, sync_file, trim_memory, unseal,
 };
 
 /// Whether `DO_NOT_TRACK` is set for this process (<https://consoledonottrack.com>): to anything but nothing or `0`.

@@ -4,6 +4,7 @@
 use std::ffi::c_void;
 use std::io;
 
+use super::places::wine_root;
 use claviger_protocol::layout::windows as names;
 use toml::{Table, Value};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS};
@@ -11,7 +12,6 @@ use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_WOW64_64KEY, REG_DWORD, REG_MULTI_SZ, REG_SZ, RegCloseKey,
     RegEnumValueW, RegOpenKeyExW,
 };
-use super::places::wine_root;
 
 /// Where the settings are managed, for messages.
 pub const MANAGED: &str = names::MANAGED;
