@@ -103,7 +103,8 @@ pub(crate) fn with_zig(command: &mut Command, target: &str, install: bool) -> Re
     let (machine, system) = target.split_once('-').unwrap_or((target, ""));
     let system = match system {
         "apple-darwin" => "macos",
-        "pc-windows-msvc" => "windows-msvc",
+        // Zig has no headers of Microsoft's. What C there is calls by the same convention and needs `memcpy` and `memset` alone.
+        "pc-windows-msvc" => "windows-gnu",
         other => other,
     };
     let folder = target_dir()?.join("zig");

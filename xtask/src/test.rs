@@ -54,7 +54,7 @@ const UNDER_WINE: &[(&str, Part)] = &[
     ("kill9", Part::Only("at_random_moments")),
     ("disk", Part::Only("damage")),
     ("computers", Part::Slow),
-    ("consent", Part::Slow),
+    ("consent", Part::Only("a_person_decides")),
     ("offline", Part::Slow),
     ("seats", Part::Slow),
     ("replace_machine", Part::Slow),
