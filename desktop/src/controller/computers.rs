@@ -3,9 +3,10 @@
 use claviger_client::manager::{Computer, computers};
 use claviger_protocol::documents::{SeatChange, SeatEvent, SeatHolder};
 use claviger_protocol::ids::{ActivationId, DeviceName};
-use claviger_protocol::ipc::{FreeCall, FreeMachineReply, LicenseSeats, ShowSeatsReply};
+use claviger_protocol::ipc::{FreeCall, FreeMachineReply, LicenseSeats, Machine, ShowSeatsReply};
 
-use super::{Controller, Pending, Undo, problem};
+use super::questions::{Pending, Undo};
+use super::{Controller, problem};
 use crate::desk::{Answer, Trouble};
 use crate::tasks::{News, Task};
 use crate::view::{Act, Change};
@@ -206,6 +207,46 @@ impl Controller {
         }
     }
 
+    pub(super) fn machine_rows(&self) -> Vec<ui::Machine> {
+        let vendor = |machine: &Machine| {
+            self.vendors
+                .iter()
+                .find(|v| v.id == machine.vendor)
+                .map_or_else(|| machine.vendor.to_string(), |v| text::name(&v.name, v.id.as_str()))
+        };
+        self.machines
+            .iter()
+            .take(200)
+            .map(|machine| ui::Machine {
+                vendor: vendor(machine).into(),
+                name: text::name(machine.device_name.as_str(), "").into(),
+                os: text::line(
+                    &format!("{} {}, {}", family(&machine.os_family), machine.os_version, machine.os_arch),
+                    160,
+                )
+                .into(),
+                cpu: text::line(&format!("{} ({}×)", machine.cpu_model, machine.cpu_logical_cores), 160)
+                    .into(),
+                cores: i32::try_from(machine.cpu_logical_cores).unwrap_or(i32::MAX),
+                ram: i32::try_from(machine.ram_gib).unwrap_or(i32::MAX),
+                id: machine.machine_id.to_string().into(),
+            })
+            .collect()
+    }
+
+    pub(super) fn show_sends(&self) {
+        let facts = self.machine_rows().into_iter().next().map(|machine| {
+            vec![
+                ui::Fact { label: "device".into(), value: machine.name },
+                ui::Fact { label: "os".into(), value: machine.os },
+                ui::Fact { label: "cpu".into(), value: machine.cpu },
+                ui::Fact { label: "ram".into(), value: format!("{} GiB", machine.ram).into() },
+                ui::Fact { label: "machine".into(), value: machine.id },
+            ]
+        });
+        self.view.show(Change::Sends(facts.unwrap_or_default()));
+    }
+
     pub(super) fn rename(&mut self, typed: &str) {
         let name = DeviceName::lossy(typed);
         self.computers.renaming = true;
@@ -233,5 +274,15 @@ impl Controller {
             Err(trouble) => self.computers.problem = problem(&trouble),
         }
         self.show_computers();
+    }
+}
+
+/// An operating system's family as people write it.
+fn family(word: &str) -> &str {
+    match word {
+        "linux" => "Linux",
+        "macos" => "macOS",
+        "windows" => "Windows",
+        other => other,
     }
 }
