@@ -337,7 +337,8 @@ fn line_of(listed: &Listed) -> ui::Line {
             code: (*word).into(),
             text: shown.as_str().into(),
             note: detail.as_str().into(),
-            level: ui::Level::Bad,
+            // Somebody who is still typing has done nothing wrong.
+            level: if matches!(*word, "more" | "no_code") { ui::Level::Warn } else { ui::Level::Bad },
             busy: false,
         },
     }

@@ -232,6 +232,10 @@ impl Controller {
         } else {
             (String::new(), offline.file.clone())
         };
+        // Tens of thousands of names are made only for who sees them.
+        let owned = |entry: &crate::catalog::Entry| format!("{}  ·  {}", entry.name, entry.license.serial);
+        let owned =
+            if self.page == ui::Page::Offline { self.held().map(owned).collect() } else { Vec::new() };
         self.view.show(Change::Offline(OfflineView {
             mode: offline.mode,
             step: offline.step,
@@ -246,7 +250,7 @@ impl Controller {
             save_as: offline.save_as.clone(),
             saved: text::line(&offline.saved, 400),
             results: offline.results.iter().map(result).collect(),
-            owned: self.held().map(|entry| format!("{}  ·  {}", entry.name, entry.license.serial)).collect(),
+            owned,
             clear: offline.clear,
         }));
     }

@@ -121,7 +121,9 @@ impl Desks for Daemon {
         if on {
             login::install(&endpoint)?;
         } else {
+            // It ends the helper, too, which the window and its person go on needing.
             login::uninstall(&endpoint)?;
+            launch::start(&endpoint)?;
         }
         Ok(())
     }
