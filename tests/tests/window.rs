@@ -426,8 +426,8 @@ fn nameless(tree: &Tree) -> Vec<String> {
     for node in &tree.nodes {
         let control = node.actionable || node.is(State::Focusable) || SPOKEN.contains(&node.role);
         let unknown = matches!(node.role, "unknown" | "invalid" | "unheard of");
-        // The application and the panes that only hold others together have nothing to say.
-        if (control && node.name.trim().is_empty()) || (unknown && (control || !node.name.is_empty())) {
+        // Ornaments are no elements.
+        if unknown || (control && node.name.trim().is_empty()) {
             let above = node.parent.map(|parent| tree.nodes[parent].title()).unwrap_or_default();
             found.push(format!("{} below {above}", node.title()));
         }

@@ -105,6 +105,25 @@ fn hostile() -> (Vec<Value>, Vec<Value>) {
     (vendors, licenses)
 }
 
+/// Who holds the seats, as a server says that lies.
+fn seats(licenses: &[Value]) -> Value {
+    let told = licenses.iter().zip(names()).map(|(license, name)| {
+        // A computer's name is no longer than this and hides nothing, or the reply is none.
+        let name: String = name.chars().filter(|c| c.is_alphanumeric()).take(64).collect();
+        let name = if name.is_empty() { "W".repeat(64) } else { name };
+        let holder = |id: &str| {
+            json!({ "machine_id": id.repeat(32), "device_name": name, "since": 0, "last_seen": i64::MAX / 4 })
+        };
+        let event = json!({ "at": 0, "what": "replaced", "machine_id": "c".repeat(32), "device_name": name, "by": name });
+        json!({
+            "vendor": license["vendor"], "vendor_name": license["vendor_name"], "serial": license["serial"], "activation": license["activation"],
+            "product": license["product"], "product_name": license["product_name"], "machine_id": "b".repeat(32),
+            "total": u32::MAX, "taken": 2, "holders": [holder("a"), holder("b")], "history": vec![event; 60],
+        })
+    });
+    json!({ "seats": told.collect::<Vec<_>>(), "warnings": vec![names().remove(0); 20] })
+}
+
 /// Everything stands within the window, and nothing on top of another control.
 fn keeps_its_shape(what: &str, tree: &Tree, width: i32) {
     let controls: Vec<_> = tree
@@ -169,6 +188,7 @@ fn names_of_ten_kilobytes_and_all_that_writing_allows() {
         })
         .collect();
     stage.says("ListConsents", json!({ "consents": consents }));
+    stage.says("ShowSeats", seats(&licenses));
     let name = names().remove(0);
     let finding = json!({ "name": name, "level": "error", "message": name, "advice": name });
     stage.says("Doctor", json!({ "findings": vec![finding; 50] }));
@@ -191,6 +211,11 @@ fn names_of_ten_kilobytes_and_all_that_writing_allows() {
         {
             window.go(section);
             look(&mut window, section);
+            if section == "Computers" {
+                window.activate("Ask the vendors who holds the seats");
+                let _seat = window.reach("a seat to free", |node| node.name.starts_with("Free the seat of "));
+                look(&mut window, "Others");
+            }
         }
         window.go("Products");
         let first =
@@ -203,7 +228,13 @@ fn names_of_ten_kilobytes_and_all_that_writing_allows() {
         assert!(window.close().success());
     }
     let asked: Vec<String> = stage.called().into_iter().map(|(method, _)| method).collect();
-    assert!(asked.iter().all(|m| matches!(m.as_str(), "PreviewTelemetry" | "Doctor")), "{asked:?}");
+    assert!(
+        asked.iter().all(|m| matches!(
+            m.as_str(),
+            "PreviewTelemetry" | "Doctor" | "ShowSeats" | "ShowSettings" | "GetSettings"
+        )),
+        "{asked:?}"
+    );
 }
 
 #[test]
@@ -226,6 +257,9 @@ fn fifty_thousand_products_are_listed_and_searched() {
     window.focus_row("Product 00000, Active, MNY0000001000");
     window.press(Key::End);
     window.says("Product 49999, Active, MNY0000050999");
+    let _drawn = window.picture();
+    let last = window.located().named("Product 49999, Active, MNY0000050999").next().unwrap().place;
+    assert!(last.y > 0 && last.y + last.height <= 760, "the last row is in sight: {last:?}");
     window.picture().save(&pictures().join("hostile-fifty-thousand.png"));
     let begun = Instant::now();
     window.fill("Search products", "product 31415");

@@ -288,7 +288,9 @@ fn all_looks(theme: &'static str, scale: u32) {
     let (_folder, machine) = machine();
     let _stage = full(&machine);
     let mut screen = Screen::start();
-    for look in LOOKS {
+    // At twice the size little can differ but sizes: a third of them shows that, unless there is time for all.
+    let all = scale == 1 || claviger_tests::slow();
+    for look in LOOKS.iter().step_by(if all { 1 } else { 3 }) {
         let setting = Setting { theme, scale, ..Setting::default() }.with(&["--page", look.page]);
         let mut window = Window::open(&mut screen, &machine, &setting);
         window.says(look.until);
@@ -374,7 +376,7 @@ fn french_and_german_fit() {
         }
         let setting = Setting { language, size: (720, 480), ..Setting::default() };
         let mut window = Window::open(&mut screen, &machine, &setting);
-        window.wait("the list", |tree| tree.says("Solstice").then_some(()));
+        window.wait("the list", |tree| tree.says("Drift Delay").then_some(()));
         shoot(&mut window, &format!("smallest-{language}"));
         assert!(window.close().success());
     }

@@ -102,12 +102,10 @@ const END_TO_END: &[(&str, Needs)] = &[
     ("varlink_python", Needs::Python),
     ("window", Needs::Screen),
     ("window_hostile", Needs::Screen),
+    ("window_manners", Needs::Screen),
     ("window_pictures", Needs::Screen),
     ("windows", Needs::Wine),
 ];
-
-/// Files that take minutes: a picture of the window in every state, and tens of thousands of strangers' words in it.
-const LONG: &[&str] = &["window_hostile", "window_pictures"];
 
 /// The demo must be through in this time, once it is built.
 const DEMO_LIMIT: Duration = Duration::from_secs(10);
@@ -364,7 +362,6 @@ fn end_to_end(
             Needs::Nothing => None,
             Needs::Root if !shell::is_root() => Some("needs root: sudo -E cargo xtask test"),
             _ if options.core => Some("not part of --core"),
-            _ if LONG.contains(name) && !options.slow => Some("only with --slow"),
             Needs::Namespaces
             | Needs::Root
             | Needs::Python
@@ -459,6 +456,7 @@ fn close(lines: &[Line], slow: bool, took: Duration) -> Result<()> {
         }
         if !slow {
             println!("  1,000 kill -9 cycles (50 ran)     only with --slow");
+            println!("  most screens at twice their size  only with --slow");
         }
     }
     println!("\n{:.0} s in all", took.as_secs_f64());

@@ -6,8 +6,10 @@
 //! | [`window`] | the window: keys into it, its elements, its end |
 //! | [`tree`] | its elements as a screen reader knows them |
 //! | [`keyboard`] | which keys make which characters |
+//! | `drag` | a file that is dragged into it |
 //! | [`picture`] | what it shows, and whether that is what it should show |
 
+mod drag;
 pub mod keyboard;
 pub mod picture;
 pub mod tree;

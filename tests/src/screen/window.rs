@@ -22,16 +22,16 @@ use crate::process::{PATIENCE, Running};
 use crate::programs;
 
 /// How long nothing may be drawn until a picture is taken.
-const STILL: Duration = Duration::from_millis(200);
+pub(super) const STILL: Duration = Duration::from_millis(200);
 /// More rows than any list has that is walked through here.
 const ROWS: usize = 120;
 
 /// How a window is started.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// `dark` or `light`
+    /// `dark` or `light`; nothing for what the person likes.
     pub theme: &'static str,
-    /// `en`, `fr` or `de`
+    /// `en`, `fr` or `de`; nothing for what the person or the desktop likes.
     pub language: &'static str,
     /// Pixels of the screen for each of its own, along a side.
     pub scale: u32,
@@ -64,7 +64,13 @@ pub fn command(screen: &Screen, machine: &Machine, setting: &Setting) -> std::pr
         .env("DISPLAY", &screen.display)
         .env("DBUS_SESSION_BUS_ADDRESS", &screen.session)
         .env("SLINT_SCALE_FACTOR", setting.scale.to_string())
-        .args(["--still", "--theme", setting.theme, "--language", setting.language])
+        .arg("--still")
+        .args(
+            [["--theme", setting.theme], ["--language", setting.language]]
+                .iter()
+                .filter(|f| !f[1].is_empty())
+                .flatten(),
+        )
         .args(["--size", &format!("{}x{}", setting.size.0, setting.size.1)])
         .args(&setting.more);
     command
@@ -126,7 +132,26 @@ impl<'s> Window<'s> {
             return window;
         }
         window.wait("the first elements", |tree| (tree.nodes.len() > 3).then_some(()));
+        window.settle();
         window
+    }
+
+    /// Waits until it has the keyboard and has said what in it has: until then, what a key led to cannot be told from what had
+    /// the keyboard when it came. The window is told first, what is in it a moment later, where something is.
+    fn settle(&mut self) {
+        let inside = |tree: &Tree| tree.focused().map(|node| node.role != "frame");
+        while !self.wait("the keyboard", inside) {
+            let seen = self.screen.bus.signals();
+            self.screen.bus.wait_signal(seen, STILL);
+            if self.screen.bus.signals() == seen {
+                return;
+            }
+        }
+    }
+
+    /// Its number on the X server.
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 
     /// All its elements, without their places.
@@ -152,7 +177,8 @@ impl<'s> Window<'s> {
             }
             assert!(self.process.is_running(), "{what}: the window ended\n{}", self.process.output());
             if begun.elapsed() > PATIENCE / 2 {
-                let path = crate::programs::path("claviger-desktop").with_file_name("window-failed.png");
+                let name = format!("window-failed-{}.png", self.process.pid());
+                let path = crate::programs::path("claviger-desktop").with_file_name(name);
                 self.look().save(&path);
                 panic!("{what} did not happen; picture in {}\n{}", path.display(), tree.outline());
             }
@@ -451,7 +477,7 @@ impl Screen {
         self.wait_readable(limit)
     }
 
-    fn wait_readable(&self, limit: Duration) -> bool {
+    pub(super) fn wait_readable(&self, limit: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
         poll(&mut [PollFd::new(self.x.stream(), PollFlags::IN)], Some(&timeout)).unwrap() > 0
