@@ -72,5 +72,5 @@ pub async fn clock_moved(moment: Option<Timestamp>) {
 /// Waits for ever: no test holds the clock.
 #[cfg(not(feature = "fault-points"))]
 pub async fn clock_moved(_moment: Option<Timestamp>) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
