@@ -202,18 +202,18 @@ fn under_wine(options: &Options, native: &Path, lines: &mut Vec<Line>) -> Result
         return Ok(());
     }
     let reason = if options.core {
-        Some("not part of --core")
+        Some("not part of --core".to_owned())
     } else if !shell::is_root() {
-        Some("needs root: sudo -E cargo xtask test")
+        Some("needs root: sudo -E cargo xtask test".to_owned())
     } else {
-        None
+        cross::ensure(Use::Run, true).err().map(|missing| missing.to_string())
     };
     if let Some(reason) = reason {
-        lines.push(Line { suite: name("everything"), outcome: Err(reason.to_owned()) });
+        lines.push(Line { suite: name("everything"), outcome: Err(reason) });
         return Ok(());
     }
     let begun = Instant::now();
-    let computer = match cross::ensure(Use::Run, true).and_then(|()| wine::start()) {
+    let computer = match wine::start() {
         Ok(computer) => computer,
         Err(failure) => {
             let outcome = Outcome { failed: 1, failures: vec![failure.to_string()], ..Outcome::default() };
