@@ -369,7 +369,10 @@ fn clones_of_a_prepared_image_are_told_apart_by_their_machine_ids() {
     let _said = golden.activate(&license).ok();
     let _said = golden.json(&["offline", "deactivate", PRODUCT, "-o", &text(&world.path("g.clvreceipt"))]);
     let _said = answer(&world, &[&world.path("g.clvreceipt")], &world.path("g.clvres")).ok();
-    let said = golden.json(&["machine", "prepare-image"]);
+    // Its receipt was answered, but the answer did not come back: that is said before anything goes.
+    let refused = golden.claviger(&["--json", "machine", "prepare-image"]).refused();
+    assert_eq!(refused.error_code(), "needs_yes", "{refused}");
+    let said = golden.json(&["machine", "prepare-image", "--yes"]);
     assert_eq!(said["seats_still_taken"], serde_json::json!([]));
     golden.stop_daemon();
     for file in files_below(&golden.home) {

@@ -133,8 +133,8 @@ fn prepare_image(yes: bool, out: &mut Output) -> Result<Exit, Failure> {
     let status = daemon.status()?;
     if !yes && (status.activations > 0 || status.receipts_waiting > 0) {
         let what = format!(
-            "Licenses are in use here: {}, and {} wait for a server. Their seats stay taken when they are removed; give \
-             them up first with `claviger deactivate`.",
+            "Here are still {} in use, and {} that no server has acknowledged. Their seats stay taken when they are \
+             removed; give licenses up first with `claviger deactivate`.",
             text::count(status.activations, "activation", "activations"),
             text::count(status.receipts_waiting, "receipt", "receipts"),
         );
