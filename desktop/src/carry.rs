@@ -1,16 +1,12 @@
 //! Offline documents as people carry them: requests with sentences for whoever opens the file, answers of every make.
 
-use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{License, OfflineReceiptReply, OfflineRequestReply};
 use claviger_protocol::offline::armour::write_file;
 use claviger_protocol::offline::code::{GROUP_LEN, GROUPS, TypedCode, check_group, split_groups};
-use claviger_protocol::offline::{self, AnswerFor, BlockKind, FileKind, Portal, Refusal, RequestFrom};
+use claviger_protocol::offline::{self, FileKind, Portal, Refusal, RequestFrom, Sorted};
 
 use crate::desk::{Answer, Desk, Trouble};
 use crate::text;
-
-/// Most bytes of answers in one call to the daemon.
-const CALL: usize = 200_000;
 
 /// A request as a file.
 pub(crate) fn request_file(reply: &OfflineRequestReply) -> String {
@@ -74,33 +70,20 @@ impl Taken {
 pub(crate) fn import(desk: &mut dyn Desk, bytes: &[u8]) -> Answer<Vec<Taken>> {
     let contents = offline::read(bytes).map_err(|error| Trouble::new("not_ours", error.to_string()))?;
     let machines = desk.machines()?;
-    let is_ours = |id: MachineId| machines.iter().any(|machine| machine.machine_id == id);
-    let mut taken = Vec::new();
-    let (mut ours, mut others, mut requests) = (Vec::new(), 0, 0);
-    let alone = contents.blocks.len() == 1;
-    for block in &contents.blocks {
-        match block.kind {
-            BlockKind::Request | BlockKind::Receipt => requests += 1,
-            BlockKind::Refusal => {
-                let refusal = Refusal::from_text(&block.text).filter(|refusal| is_ours(refusal.machine_id));
-                taken.extend(refusal.map(|refusal| Taken {
-                    word: "refused",
-                    about: refusal.code.title().to_owned(),
-                    next: text::sentence(refusal.detail.as_deref().unwrap_or_default()),
-                }));
-            }
-            BlockKind::Response => {
-                let whose = AnswerFor::read(&block.text);
-                // The only answer goes to the daemon whatever it says: it knows best why it cannot be taken.
-                if !alone && whose.is_ok_and(|whose| whose.machine_id.is_some_and(|id| !is_ours(id))) {
-                    others += 1;
-                } else {
-                    ours.push(block.text.clone());
-                }
-            }
-        }
+    let sorted = Sorted::of(std::slice::from_ref(&contents), |id| {
+        machines.iter().any(|machine| machine.machine_id == id)
+    });
+    let refused = |refusal: &Refusal| Taken {
+        word: "refused",
+        about: refusal.code.title().to_owned(),
+        next: text::sentence(refusal.detail.as_deref().unwrap_or_default()),
+    };
+    let mut taken: Vec<Taken> = sorted.refusals.iter().map(refused).collect();
+    let mut items = Vec::new();
+    for answers in sorted.calls() {
+        items.extend(desk.offline_import(answers)?);
     }
-    for item in hand_over(desk, ours)? {
+    for item in items {
         if let Some(license) = &item.license {
             taken.push(Taken::license(license, item.changed));
         }
@@ -121,34 +104,17 @@ pub(crate) fn import(desk: &mut dyn Desk, bytes: &[u8]) -> Answer<Vec<Taken>> {
     if contents.cut_off {
         taken.push(Taken::new("cut_off", ""));
     }
-    if others > 0 {
+    if sorted.others > 0 {
         if taken.is_empty() {
             return Err(Trouble::new("not_for_this_machine", "none of the answers is for this computer"));
         }
-        taken.push(Taken::new("others", others.to_string()));
+        taken.push(Taken::new("others", sorted.others.to_string()));
     }
     if taken.is_empty() {
-        let code = if requests > 0 { "not_an_offline_answer" } else { "nothing_new" };
+        let code = if sorted.requests > 0 { "not_an_offline_answer" } else { "nothing_new" };
         return Err(Trouble::new(code, "nothing in this file concerns this computer"));
     }
     Ok(taken)
-}
-
-fn hand_over(desk: &mut dyn Desk, answers: Vec<String>) -> Answer<Vec<claviger_protocol::ipc::OfflineItem>> {
-    let mut items = Vec::new();
-    let (mut call, mut bytes): (Vec<String>, usize) = (Vec::new(), 0);
-    for answer in answers {
-        if !call.is_empty() && (bytes + answer.len() > CALL || call.len() == 200) {
-            items.extend(desk.offline_import(std::mem::take(&mut call))?);
-            bytes = 0;
-        }
-        bytes += answer.len() + 3;
-        call.push(answer);
-    }
-    if !call.is_empty() {
-        items.extend(desk.offline_import(call)?);
-    }
-    Ok(items)
 }
 
 /// A group of a typed code.

@@ -20,6 +20,7 @@ pub mod code;
 mod mail;
 pub mod packed;
 pub mod peek;
+mod sorted;
 mod text;
 mod zip;
 
@@ -27,6 +28,7 @@ pub use armour::{Block, BlockKind, Damage, DamagedBlock, Refusal};
 pub use code::{CodeError, CodeTerms, TypedCode};
 pub use packed::{PackedError, Portal};
 pub use peek::{AnswerFor, RequestFrom};
+pub use sorted::Sorted;
 pub use zip::crc32;
 
 use crate::clock::DAY;

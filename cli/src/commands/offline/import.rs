@@ -4,12 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use claviger_client::manager::Manager;
 use claviger_protocol::clock::{Clock, SystemClock};
 use claviger_protocol::http::ProblemCode;
-use claviger_protocol::ids::MachineId;
 use claviger_protocol::ipc::{License, OfflineItem};
-use claviger_protocol::offline::{AnswerFor, BlockKind, Contents, Refusal, code};
+use claviger_protocol::offline::{Contents, Sorted, code};
 use serde_json::{Value, json};
 
 use super::files;
@@ -28,9 +26,6 @@ Examples:
   claviger offline import --code \"4XQ7K 2M9TB …\"  the same for scripts
 
 Mail programs may wrap, quote, rename and zip the file. Importing it twice changes nothing.";
-
-/// Most bytes of answers in one call to the daemon.
-const CALL: usize = 200_000;
 
 /// `claviger offline import`
 #[derive(Debug, Args)]
@@ -61,42 +56,21 @@ pub(crate) fn run(arguments: &Arguments, out: &mut Output) -> Result<Exit, Failu
         read.push(files::read(file)?);
     }
     let mut daemon = connect::daemon(out)?;
-    let sorted = sort(&read, &mut daemon)?;
-    let items = hand_over(&mut daemon, sorted.ours.clone())?;
-    finish(&sorted, &items, out)
-}
-
-/// What the files hold, as far as this computer is concerned.
-struct Sorted {
-    /// Answers for this computer, and those that do not say for which they are.
-    ours: Vec<String>,
-    /// Answers for others.
-    others: usize,
-    /// Requests of this computer that the vendor refused.
-    refusals: Vec<Refusal>,
-    /// What did not arrive whole.
-    damaged: Vec<Value>,
-    /// Requests and receipts: not what is imported.
-    requests: usize,
-    /// For which computer the only answer was made, as the file's sentences say.
-    meant_for: Option<String>,
-}
-
-fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
     let machines = daemon.machines(None)?;
-    let is_ours = |id: MachineId| machines.iter().any(|m| m.machine_id == id);
-    let mut sorted = Sorted {
-        ours: Vec::new(),
-        others: 0,
-        refusals: Vec::new(),
-        damaged: Vec::new(),
-        requests: 0,
-        meant_for: None,
-    };
-    let blocks: usize = read.iter().map(|c| c.blocks.len()).sum();
+    let sorted = Sorted::of(&read, |id| machines.iter().any(|machine| machine.machine_id == id));
+    let mut items = Vec::new();
+    for answers in sorted.calls() {
+        items.extend(daemon.import_offline_answers(answers)?);
+    }
+    finish(&sorted, &damaged(&read), &items, out)
+}
+
+/// What did not arrive whole.
+fn damaged(read: &[Contents]) -> Vec<Value> {
+    let mut damaged = Vec::new();
     for contents in read {
         for bad in &contents.damaged {
-            sorted.damaged.push(json!({
+            damaged.push(json!({
                 "number": bad.number,
                 "file": bad.from,
                 "code": bad.damage.code(),
@@ -105,51 +79,18 @@ fn sort(read: &[Contents], daemon: &mut Manager) -> Result<Sorted, Failure> {
         }
         if contents.cut_off {
             let message = "the end of the bundle is missing: it was cut off";
-            sorted.damaged.push(json!({ "code": "file_cut_off", "message": message }));
-        }
-        for block in &contents.blocks {
-            match block.kind {
-                BlockKind::Request | BlockKind::Receipt => sorted.requests += 1,
-                BlockKind::Refusal => {
-                    let refusal = Refusal::from_text(&block.text);
-                    sorted.refusals.extend(refusal.filter(|r| is_ours(r.machine_id)));
-                }
-                BlockKind::Response => {
-                    let whose = AnswerFor::read(&block.text);
-                    // The only answer goes to the daemon whatever it says: it knows best why it cannot be taken.
-                    let other = whose.is_ok_and(|w| w.machine_id.is_some_and(|id| !is_ours(id)));
-                    if other && blocks > 1 {
-                        sorted.others += 1;
-                    } else {
-                        sorted.meant_for = block.computer.clone().filter(|_| other);
-                        sorted.ours.push(block.text.clone());
-                    }
-                }
-            }
+            damaged.push(json!({ "code": "file_cut_off", "message": message }));
         }
     }
-    Ok(sorted)
+    damaged
 }
 
-fn hand_over(daemon: &mut Manager, answers: Vec<String>) -> Result<Vec<OfflineItem>, Failure> {
-    let mut items = Vec::new();
-    let mut call: Vec<String> = Vec::new();
-    let mut bytes = 0;
-    for answer in answers {
-        if !call.is_empty() && (bytes + answer.len() > CALL || call.len() == 200) {
-            items.extend(daemon.import_offline_answers(std::mem::take(&mut call))?);
-            bytes = 0;
-        }
-        bytes += answer.len() + 3;
-        call.push(answer);
-    }
-    if !call.is_empty() {
-        items.extend(daemon.import_offline_answers(call)?);
-    }
-    Ok(items)
-}
-
-fn finish(sorted: &Sorted, items: &[OfflineItem], out: &mut Output) -> Result<Exit, Failure> {
+fn finish(
+    sorted: &Sorted,
+    damaged: &[Value],
+    items: &[OfflineItem],
+    out: &mut Output,
+) -> Result<Exit, Failure> {
     let taken: Vec<(&License, bool)> =
         items.iter().filter_map(|i| Some((i.license.as_ref()?, i.changed))).collect();
     let receipts: usize = items.iter().map(|i| i.receipts).sum();
@@ -169,11 +110,11 @@ fn finish(sorted: &Sorted, items: &[OfflineItem], out: &mut Output) -> Result<Ex
         "changed": taken.iter().filter(|(_, changed)| *changed).count(),
         "receipts": receipts,
         "refused": refused,
-        "damaged": sorted.damaged,
+        "damaged": damaged,
         "for_other_computers": sorted.others,
     });
     if taken.is_empty() && receipts == 0 {
-        let mut failure = nothing(sorted, &failed);
+        let mut failure = nothing(sorted, damaged, &failed);
         failure.more.extend(document.as_object().cloned().unwrap_or_default());
         return Err(failure);
     }
@@ -193,7 +134,7 @@ fn finish(sorted: &Sorted, items: &[OfflineItem], out: &mut Output) -> Result<Ex
     for refusal in &sorted.refusals {
         out.remark(format!("The vendor refused another request: {}", refusal.code.title()));
     }
-    for damaged in &sorted.damaged {
+    for damaged in damaged {
         out.remark(format!(
             "A part of the file is damaged: {}.",
             damaged["message"].as_str().unwrap_or_default()
@@ -207,7 +148,7 @@ fn finish(sorted: &Sorted, items: &[OfflineItem], out: &mut Output) -> Result<Ex
 }
 
 /// Nothing was imported: the nearest reason.
-fn nothing(sorted: &Sorted, failed: &[&OfflineItem]) -> Failure {
+fn nothing(sorted: &Sorted, damaged: &[Value], failed: &[&OfflineItem]) -> Failure {
     if let Some(item) = failed.first() {
         let mut message = clean(item.message.as_deref().unwrap_or_default());
         if let Some(name) = &sorted.meant_for {
@@ -233,7 +174,7 @@ fn nothing(sorted: &Sorted, failed: &[&OfflineItem]) -> Failure {
         failure.advice = refusal.detail.as_deref().map(clean);
         return failure;
     }
-    if let Some(damaged) = sorted.damaged.first() {
+    if let Some(damaged) = damaged.first() {
         let text = |name: &str| damaged[name].as_str().unwrap_or_default().to_owned();
         return Failure::new(Exit::Input, text("code"), format!("the file is damaged: {}", text("message")));
     }
