@@ -49,6 +49,17 @@ pub(crate) fn wire(main: &ui::Main, act: &Dispatch) {
     wire_settings(main, act);
 }
 
+/// A field that is corrected while it is typed: its callback answers whether it now holds something else.
+macro_rules! corrected {
+    ($main:ident, $global:ident, $kind:ty, $act:ident: $on:ident, $get:ident => $make:path, $form:expr) => {
+        let (act, weak) = ($act.clone(), $main.as_weak());
+        $global.$on(move |typed| {
+            act($make($form, typed.as_str().into()));
+            weak.upgrade().is_some_and(|main| main.global::<$kind>().$get() != typed)
+        });
+    };
+}
+
 /// A callback of a global that becomes an act.
 macro_rules! acts {
     ($global:ident, $act:ident: $($on:ident($($arg:ident),*) => $make:expr;)*) => {
@@ -130,16 +141,8 @@ fn wire_adding(main: &ui::Main, act: &Dispatch) {
         on_open_file(path) => Act::OpenFile(path.into());
         on_browse() => Act::Pick(Picker::Adding, String::new());
     );
-    let (act_on, weak) = (act.clone(), main.as_weak());
-    adding.on_serial_edited(move |typed| {
-        act_on(Act::Serial(Form::Adding, typed.as_str().into()));
-        weak.upgrade().is_some_and(|main| main.global::<ui::Adding>().get_serial() != typed)
-    });
-    let (act_on, weak) = (act.clone(), main.as_weak());
-    adding.on_code_edited(move |typed| {
-        act_on(Act::Code(Form::Adding, typed.as_str().into()));
-        weak.upgrade().is_some_and(|main| main.global::<ui::Adding>().get_code() != typed)
-    });
+    corrected!(main, adding, ui::Adding, act: on_serial_edited, get_serial => Act::Serial, Form::Adding);
+    corrected!(main, adding, ui::Adding, act: on_code_edited, get_code => Act::Code, Form::Adding);
 }
 
 fn wire_offline(main: &ui::Main, act: &Dispatch) {
@@ -167,16 +170,8 @@ fn wire_offline(main: &ui::Main, act: &Dispatch) {
         let typed = weak.upgrade().map(|main| main.global::<ui::Offline>().get_save_as());
         act_on(Act::Pick(Picker::SaveRequest, typed.unwrap_or_default().into()));
     });
-    let (act_on, weak) = (act.clone(), main.as_weak());
-    offline.on_serial_edited(move |typed| {
-        act_on(Act::Serial(Form::Offline, typed.as_str().into()));
-        weak.upgrade().is_some_and(|main| main.global::<ui::Offline>().get_serial() != typed)
-    });
-    let (act_on, weak) = (act.clone(), main.as_weak());
-    offline.on_code_edited(move |typed| {
-        act_on(Act::Code(Form::Offline, typed.as_str().into()));
-        weak.upgrade().is_some_and(|main| main.global::<ui::Offline>().get_code() != typed)
-    });
+    corrected!(main, offline, ui::Offline, act: on_serial_edited, get_serial => Act::Serial, Form::Offline);
+    corrected!(main, offline, ui::Offline, act: on_code_edited, get_code => Act::Code, Form::Offline);
 }
 
 fn wire_privacy(main: &ui::Main, act: &Dispatch) {
