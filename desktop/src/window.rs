@@ -44,6 +44,12 @@ fn model<T: Clone + 'static>(items: Vec<T>) -> ModelRc<T> {
     ModelRc::new(VecModel::from(items))
 }
 
+/// The list that is shown already, where it says the same: a new one is made of new elements, and the keyboard, or a press that
+/// is under way, would lose its place with every word from the daemon.
+fn kept<T: Clone + PartialEq + 'static>(shown: ModelRc<T>, items: Vec<T>) -> ModelRc<T> {
+    if shown.iter().eq(items.iter().cloned()) { shown } else { model(items) }
+}
+
 fn strings(items: Vec<String>) -> ModelRc<SharedString> {
     model(items.into_iter().map(SharedString::from).collect())
 }
@@ -146,8 +152,8 @@ impl Window {
 
     fn show_privacy(&self, view: PrivacyView) {
         let privacy = self.main.global::<ui::Privacy>();
-        privacy.set_consents(model(view.consents));
-        privacy.set_machines(model(view.machines));
+        privacy.set_consents(kept(privacy.get_consents(), view.consents));
+        privacy.set_machines(kept(privacy.get_machines(), view.machines));
         privacy.set_planned(model(view.planned));
         privacy.set_counted(model(view.counted));
         privacy.set_sent(model(view.sent));
@@ -186,7 +192,7 @@ impl Window {
         settings.set_tray(view.tray);
         settings.set_tray_known(true);
         self.show_tray(view.tray);
-        settings.set_vendors(model(view.vendors));
+        settings.set_vendors(kept(settings.get_vendors(), view.vendors));
         settings.set_problem(view.problem);
         settings.set_busy(view.busy);
         settings.set_proxy_known(view.network.is_some());
@@ -271,14 +277,14 @@ impl View for Window {
                 adding.set_busy(view.busy);
                 adding.set_progress(view.progress.into());
                 adding.set_problem(view.problem);
-                adding.set_holders(model(view.holders));
+                adding.set_holders(kept(adding.get_holders(), view.holders));
                 adding.set_seats(i32::try_from(view.seats).unwrap_or(i32::MAX));
                 adding.set_done(view.result.is_some());
                 adding.set_result(view.result.unwrap_or_default());
             }
             Change::Several { lines, ready, busy, clear } => {
                 let adding = main.global::<ui::Adding>();
-                adding.set_lines(model(lines));
+                adding.set_lines(kept(adding.get_lines(), lines));
                 adding.set_several_ready(int(ready));
                 adding.set_several_busy(busy);
                 if clear {
@@ -291,7 +297,7 @@ impl View for Window {
                 detail.set_product(view.product);
                 detail.set_facts(model(view.facts));
                 detail.set_certificate(view.certificate.into());
-                detail.set_seats(model(view.seats));
+                detail.set_seats(kept(detail.get_seats(), view.seats));
                 detail.set_total(i32::try_from(view.total).unwrap_or(i32::MAX));
                 detail.set_taken(i32::try_from(view.taken).unwrap_or(i32::MAX));
                 detail.set_support(view.support.into());
@@ -318,8 +324,8 @@ impl View for Window {
                     computers.set_new_name(name.as_str().into());
                 }
                 computers.set_name(name.into());
-                computers.set_machines(model(machines));
-                computers.set_others(model(others));
+                computers.set_machines(kept(computers.get_machines(), machines));
+                computers.set_others(kept(computers.get_others(), others));
                 computers.set_warnings(strings(warnings));
                 computers.set_licenses(int(licenses));
                 computers.set_known(known);

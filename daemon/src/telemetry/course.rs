@@ -260,8 +260,8 @@ impl Gathering {
                 && let Some(report) = report_of(week, &queued.product, cells, plan, token)
             {
                 queued.body = Some(report.to_body());
-                // Tokens that came late must not be followed by their report at once.
-                if queued.due <= now {
+                // Tokens that came late must not be followed by their report at once, and there is an hour to see it before.
+                if queued.due <= now.plus(HOUR) {
                     queued.due = draw(dice, now.plus(HOUR), now.plus(HOUR + SOON));
                 }
             }
