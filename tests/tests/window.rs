@@ -314,6 +314,7 @@ fn a_second_start_hands_over_and_a_link_asks_before_anything_happens() {
     assert!(!window.tree().says("What the vendor learns"), "without a yes nothing happens");
 
     let _done = start(window.screen, &[&link]);
+    window.says("Activate a license from a link?");
     window.activate("Fill it in");
     window.holds("Serial number", &license.serial);
     assert_eq!(window.text_of("Unlock code"), "");

@@ -23,6 +23,8 @@ use crate::programs;
 
 /// How long nothing may be drawn until a picture is taken.
 pub(super) const STILL: Duration = Duration::from_millis(200);
+/// How long nothing may be told of elements once all keys are taken in, until what has the keyboard is believed.
+const TOLD: Duration = Duration::from_millis(50);
 /// More rows than any list has that is walked through here.
 const ROWS: usize = 120;
 
@@ -86,6 +88,7 @@ pub struct Window<'s> {
     id: u32,
     program: String,
     damage: u32,
+    pings: u32,
 }
 
 impl<'s> Window<'s> {
@@ -127,7 +130,7 @@ impl<'s> Window<'s> {
                 break name;
             }
         };
-        let mut window = Self { screen, process, id, program, damage };
+        let mut window = Self { screen, process, id, program, damage, pings: 0 };
         if !window.screen.reader {
             return window;
         }
@@ -144,6 +147,34 @@ impl<'s> Window<'s> {
             let seen = self.screen.bus.signals();
             self.screen.bus.wait_signal(seen, STILL);
             if self.screen.bus.signals() == seen {
+                return;
+            }
+        }
+    }
+
+    /// Waits until it has taken in every key so far, and what came of them has been told: a program answers its window manager's
+    /// ping in turn with its keys (Extended Window Manager Hints, `_NET_WM_PING`).
+    fn catch_up(&mut self) {
+        self.pings += 1;
+        let x = &self.screen.x;
+        let atom = |name: &str| x.intern_atom(false, name.as_bytes()).unwrap().reply().unwrap().atom;
+        let data = [atom("_NET_WM_PING"), self.pings, self.id, 0, 0];
+        let ping = ClientMessageEvent::new(32, self.id, atom("WM_PROTOCOLS"), data);
+        x.send_event(false, self.id, EventMask::NO_EVENT, ping).unwrap().check().unwrap();
+        let begun = Instant::now();
+        loop {
+            assert!(self.process.is_running(), "the window ended\n{}", self.process.output());
+            assert!(begun.elapsed() < PATIENCE, "the window answers no ping\n{}", self.process.output());
+            match self.screen.x.poll_for_event().unwrap() {
+                Some(Event::ClientMessage(answer)) if answer.data.as_data32() == data => break,
+                Some(_) => {}
+                None => drop(self.screen.wait_readable(STILL)),
+            }
+        }
+        loop {
+            let seen = self.screen.bus.signals();
+            self.screen.bus.wait_signal(seen, TOLD);
+            if self.screen.bus.signals() == seen || begun.elapsed() > PATIENCE {
                 return;
             }
         }
@@ -254,6 +285,7 @@ impl<'s> Window<'s> {
 
     /// Presses a key that leads on, waits until the keyboard is elsewhere, and says where.
     pub fn step(&mut self, key: Key) -> Node {
+        self.catch_up();
         self.try_step(key).unwrap_or_else(|| panic!("{key:?} leads nowhere\n{}", self.tree().outline()))
     }
 
@@ -282,14 +314,17 @@ impl<'s> Window<'s> {
     pub fn reach(&mut self, what: &str, wanted: impl Fn(&Node) -> bool) -> Node {
         let begun = Instant::now();
         let mut stops: Vec<String> = Vec::new();
-        if let Some(node) = self.focused().filter(|node| wanted(node)) {
-            return node;
-        }
         while begun.elapsed() < PATIENCE / 2 {
-            match self.try_step(Key::Tab) {
-                Some(node) if wanted(&node) => return node,
-                Some(node) if !stops.contains(&node.title()) => stops.push(node.title()),
-                _ => {}
+            // What a key before led to has come now: else it would be taken for what the next one leads to.
+            self.catch_up();
+            let mut there = self.focused();
+            if let Some(node) = there.take_if(|node| wanted(node)) {
+                return node;
+            }
+            while !there.as_ref().is_some_and(&wanted) && begun.elapsed() < PATIENCE / 2 {
+                there = self.try_step(Key::Tab);
+                let stop = there.as_ref().map(Node::title).filter(|title| !stops.contains(title));
+                stops.extend(stop);
             }
         }
         let tree = self.tree().outline();
