@@ -1,14 +1,17 @@
 //! The vendor's commands on SQLite. Each is one transaction.
 
-use claviger_protocol::clock::Timestamp;
+use claviger_protocol::clock::{Date, Timestamp};
 use claviger_protocol::documents::EndReason;
 use claviger_protocol::ids::{ActivationId, ProductId};
 use claviger_protocol::serial::Serial;
+use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::batch::{insert, insert_events, write_activations};
-use super::rows::{activation, activation_columns, json_bytes, json_texts, license, license_columns, parse};
+use super::batch::{insert_event, write_activations};
+use super::rows::{
+    Hex, activation, activation_json, json_bytes, json_rows, json_texts, license, license_json, parse,
+};
 use super::{Held, SqliteStore};
 use crate::engine::model::{Activation, Event, License, LicenseId, LicenseState, kind_word};
 use crate::storage::admin::{
@@ -71,15 +74,12 @@ impl Admin for SqliteStore {
                 .bind(now.0)
                 .execute(&mut *transaction)
                 .await?;
-            let members: Vec<(i64, &ProductId)> = (0..).zip(&product.contains).collect();
-            insert(
-                &mut transaction,
-                "INSERT INTO bundle_members (bundle, position, product)",
-                3,
-                "",
-                &members,
-                |query, (position, member)| query.bind(id.as_str()).bind(*position).bind(member.as_str()),
+            sqlx::query(
+                "INSERT INTO bundle_members (bundle, position, product) SELECT ?1, j.key, j.value FROM json_each(?2) j",
             )
+            .bind(id.as_str())
+            .bind(json_rows(product.contains.iter())?)
+            .execute(&mut *transaction)
             .await?;
             sqlx::query("UPDATE meta SET catalogue = catalogue + 1").execute(&mut *transaction).await?;
         })
@@ -120,15 +120,13 @@ impl Admin for SqliteStore {
                 .filter_map(|l| l.order_id.as_deref())
                 .filter(|id| order.as_ref().is_none_or(|o| o.id != *id))
                 .collect();
-            let ids: Vec<&str> = ids.into_iter().collect();
-            insert(
-                &mut transaction,
-                "INSERT INTO orders (id, content, created)",
-                3,
-                "ON CONFLICT (id) DO NOTHING",
-                &ids,
-                |query, id| query.bind(*id).bind(&b""[..]).bind(now.0),
+            sqlx::query(
+                "INSERT INTO orders (id, content, created) SELECT j.value, x'', ?1 FROM json_each(?2) j WHERE true \
+                 ON CONFLICT (id) DO NOTHING",
             )
+            .bind(now.0)
+            .bind(json_rows(ids.iter())?)
+            .execute(&mut *transaction)
             .await?;
             check_products(&mut transaction, &licenses).await?;
             insert_licenses(&mut transaction, &licenses, now).await?;
@@ -166,7 +164,7 @@ impl Admin for SqliteStore {
         reading!(self, connection, {
             let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(concat!(
                 "SELECT ",
-                license_columns!(),
+                license_json!(),
                 ", (SELECT count(DISTINCT a.machine) FROM activations a WHERE a.license = l.id AND a.ended IS NULL) \
                  FROM licenses l JOIN products p ON p.id = l.product WHERE l.id > "
             ));
@@ -185,9 +183,9 @@ impl Admin for SqliteStore {
             found
                 .iter()
                 .map(|row| {
-                    let used: i64 = row.try_get(19)?;
+                    let used: i64 = row.try_get(1)?;
                     Ok(ListedLicense {
-                        license: license(row)?,
+                        license: license(row, 0)?,
                         seats_used: u32::try_from(used).unwrap_or(u32::MAX),
                     })
                 })
@@ -254,7 +252,7 @@ impl Admin for SqliteStore {
         reading!(self, connection, {
             let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(concat!(
                 "SELECT l.serial, l.product, ",
-                activation_columns!(),
+                activation_json!(),
                 " FROM activations a JOIN licenses l ON l.id = a.license WHERE 1"
             ));
             if let Some(serial) = filter.serial {
@@ -285,7 +283,7 @@ impl Admin for SqliteStore {
         in_transaction!(self, transaction, {
             let found = sqlx::query(concat!(
                 "SELECT ",
-                activation_columns!(),
+                activation_json!(),
                 " FROM json_each(?1) j CROSS JOIN activations a ON a.id = unhex(j.value) WHERE a.ended IS NULL"
             ))
             .bind(json_bytes(ids.iter().map(|id| id.0)))
@@ -304,13 +302,13 @@ fn serial(row: &sqlx::sqlite::SqliteRow) -> Result<Serial, StoreError> {
 async fn find(connection: &mut SqliteConnection, serial: &Serial) -> Result<Option<License>, StoreError> {
     let row = sqlx::query(concat!(
         "SELECT ",
-        license_columns!(),
+        license_json!(),
         " FROM licenses l JOIN products p ON p.id = l.product WHERE l.serial = ?"
     ))
     .bind(serial.as_str())
     .fetch_optional(connection)
     .await?;
-    row.as_ref().map(license).transpose()
+    row.as_ref().map(|row| license(row, 0)).transpose()
 }
 
 async fn check_member(connection: &mut SqliteConnection, member: &ProductId) -> Result<(), StoreError> {
@@ -386,45 +384,73 @@ async fn check_products(
     Ok(())
 }
 
+/// A license as it is issued.
+#[derive(Serialize)]
+struct NewLicenseRow<'a> {
+    serial: &'a Serial,
+    product: &'a ProductId,
+    kind: &'static str,
+    seats: u32,
+    unlock_key: Hex<32>,
+    updates_until: Option<Date>,
+    paid_through: Option<Timestamp>,
+    grace_days: u32,
+    trial_days: Option<u32>,
+    entitlements: &'a [String],
+    replacement_budget: u32,
+    order_id: Option<&'a str>,
+}
+
+impl<'a> NewLicenseRow<'a> {
+    fn of(new: &'a NewLicense) -> Self {
+        let terms = &new.terms;
+        Self {
+            serial: &new.serial,
+            product: &terms.product,
+            kind: kind_word(terms.kind),
+            seats: terms.seats,
+            unlock_key: Hex(new.unlock_key.0),
+            updates_until: terms.updates_until,
+            paid_through: terms.paid_through,
+            grace_days: terms.grace_days,
+            trial_days: terms.trial_days,
+            entitlements: &terms.entitlements,
+            replacement_budget: terms.replacement_budget,
+            order_id: new.order_id.as_deref(),
+        }
+    }
+}
+
+/// Rows of [`insert_licenses`] at once, so that a batch of a hundred thousand is not one text.
+const LICENSES_AT_ONCE: usize = 500;
+
 async fn insert_licenses(
     connection: &mut SqliteConnection,
     licenses: &[NewLicense],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let done = insert(
-        connection,
-        "INSERT INTO licenses (serial, product, kind, seats, unlock_key, updates_until, paid_through, grace_days, \
-         trial_days, entitlements, state, replacement_budget, generation, order_id, created)",
-        15,
-        "",
-        licenses,
-        |query, new| {
-            let terms = &new.terms;
-            query
-                .bind(new.serial.as_str())
-                .bind(terms.product.as_str())
-                .bind(kind_word(terms.kind))
-                .bind(i64::from(terms.seats))
-                .bind(&new.unlock_key.0[..])
-                .bind(terms.updates_until.map(|d| d.to_string()))
-                .bind(terms.paid_through.map(|t| t.0))
-                .bind(i64::from(terms.grace_days))
-                .bind(terms.trial_days.map(i64::from))
-                .bind(serde_json::to_string(&terms.entitlements).unwrap_or_else(|_| "[]".to_owned()))
-                .bind(LicenseState::Active.word())
-                .bind(i64::from(terms.replacement_budget))
-                .bind(0i64)
-                .bind(new.order_id.as_deref())
-                .bind(now.0)
-        },
-    )
-    .await;
-    done.map_err(|error| match &error {
-        StoreError::Database(sqlx::Error::Database(database)) if database.is_unique_violation() => {
-            StoreError::Conflict("one of the serial numbers exists already".to_owned())
-        }
-        _ => error,
-    })
+    for some in licenses.chunks(LICENSES_AT_ONCE) {
+        let done = sqlx::query(
+            "INSERT INTO licenses (serial, product, kind, seats, unlock_key, updates_until, paid_through, grace_days, \
+             trial_days, entitlements, state, replacement_budget, generation, order_id, created) \
+             SELECT j.value ->> 'serial', j.value ->> 'product', j.value ->> 'kind', j.value ->> 'seats', \
+             unhex(j.value ->> 'unlock_key'), j.value ->> 'updates_until', j.value ->> 'paid_through', \
+             j.value ->> 'grace_days', j.value ->> 'trial_days', j.value -> 'entitlements', ?1, \
+             j.value ->> 'replacement_budget', 0, j.value ->> 'order_id', ?2 FROM json_each(?3) j",
+        )
+        .bind(LicenseState::Active.word())
+        .bind(now.0)
+        .bind(json_rows(some.iter().map(NewLicenseRow::of))?)
+        .execute(&mut *connection)
+        .await;
+        done.map_err(|error| match &error {
+            sqlx::Error::Database(database) if database.is_unique_violation() => {
+                StoreError::Conflict("one of the serial numbers exists already".to_owned())
+            }
+            _ => error.into(),
+        })?;
+    }
+    Ok(())
 }
 
 async fn end_all(
@@ -435,7 +461,7 @@ async fn end_all(
 ) -> Result<u64, StoreError> {
     let found = sqlx::query(concat!(
         "SELECT ",
-        activation_columns!(),
+        activation_json!(),
         " FROM activations a WHERE a.license = ? AND a.ended IS NULL"
     ))
     .bind(license.0)
@@ -454,8 +480,7 @@ async fn end(
     for activation in &mut all {
         activation.end(now, reason, None);
     }
-    let changed: Vec<&Activation> = all.iter().collect();
-    write_activations(connection, &changed).await?;
+    write_activations(connection, &all).await?;
     u64::try_from(all.len()).map_err(|_| StoreError::Corrupt("activations"))
 }
 
@@ -518,5 +543,5 @@ async fn apply_change(
     query.push(" WHERE id = ").push_bind(license.id.0);
     query.build().execute(&mut *connection).await?;
     let event = Event { license: license.id, activation: None, at: now, what, detail };
-    insert_events(connection, &[&event]).await
+    insert_event(connection, &event).await
 }

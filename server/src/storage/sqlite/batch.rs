@@ -1,56 +1,58 @@
-//! Loads what a batch touches with a few statements, however many requests it has, and writes what changed with a few
-//! more: a statement's way to SQLite's thread and back costs more than its work.
+//! A batch: loads what it touches in one way to SQLite's thread and back, however many requests it has, and writes what
+//! changed in another, because the way costs more than the work.
+
+use std::borrow::Cow;
 
 use claviger_protocol::clock::Timestamp;
-use claviger_protocol::ids::{ActivationId, MachineId, Nonce};
+use claviger_protocol::ids::Nonce;
 use claviger_protocol::keys::{KeyId, Sha256};
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{
-    activation, activation_columns, array, jkt, jkt_bytes, json_bytes, json_numbers, json_texts, license,
-    license_columns, unsigned,
+    ActivationRow, AnswerRow, DeviceRow, EventRow, Hex, LicenseRow, ReplacementRow, activation,
+    activation_json, jkt_bytes, json_bytes, json_numbers, json_of, json_rows, json_texts, license_json,
+    unsigned,
 };
-use crate::engine::model::{Activation, Device, Event, LicenseId, Replacement, end_word};
+use crate::engine::model::{Activation, Event};
 use crate::engine::{Answered, MOST_EVENTS, Touched, World};
 use crate::storage::StoreError;
 
-/// Everything that a batch reads, but for replacements, in one way to SQLite's thread and back. The last column says
-/// what a row is; licenses come before their activations. Values are bound in the order of the question marks, through
-/// all statements: the driver does not stand numbers with gaps in a later one.
+/// The begin of a transaction that takes the write lock, so that it never has to give up in the middle, and everything that a
+/// batch reads, but for the past and replacements: one row, a JSON array a table.
 const LOAD: &str = concat!(
-    "SELECT epoch, 'meta' FROM meta; SELECT ",
-    license_columns!(),
-    ", 'license' FROM licenses l JOIN products p ON p.id = l.product WHERE l.id IN (\
-       SELECT s.id FROM json_each(?) j CROSS JOIN licenses s ON s.serial = j.value \
-       UNION SELECT a.license FROM json_each(?) j CROSS JOIN activations a ON a.id = unhex(j.value)); \
-     WITH touched AS (\
-       SELECT s.id FROM json_each(?) j CROSS JOIN licenses s ON s.serial = j.value \
-       UNION SELECT a.license FROM json_each(?) j CROSS JOIN activations a ON a.id = unhex(j.value)) SELECT ",
-    activation_columns!(),
-    ", 'activation' FROM touched t CROSS JOIN activations a ON a.license = t.id AND a.ended IS NULL \
-     UNION ALL SELECT ",
-    activation_columns!(),
-    ", 'activation' FROM json_each(?) j CROSS JOIN activations a ON a.id = unhex(j.value) AND a.ended IS NOT NULL; \
-     SELECT d.machine, d.jkt, d.first_seen, d.last_seen, 'device' FROM json_each(?) j \
-     CROSS JOIN devices d ON d.machine = unhex(j.value); \
-     SELECT r.jkt, r.nonce, r.hash, r.claims, r.activation, \
-     EXISTS (SELECT 1 FROM activations a WHERE a.id = r.activation AND a.ended IS NOT NULL), 'answer' \
-     FROM json_each(?) j CROSS JOIN requests r \
-     ON r.jkt = unhex(substr(j.value, 1, 64)) AND r.nonce = unhex(substr(j.value, 65))"
+    "BEGIN IMMEDIATE; WITH touched AS (\
+       SELECT s.id FROM json_each(?1) j CROSS JOIN licenses s ON s.serial = j.value \
+       UNION SELECT a.license FROM json_each(?2) j CROSS JOIN activations a ON a.id = unhex(j.value)) \
+     SELECT epoch, (SELECT json_group_array(",
+    license_json!(),
+    ") FROM touched t CROSS JOIN licenses l ON l.id = t.id CROSS JOIN products p ON p.id = l.product), \
+     (SELECT json_group_array(",
+    activation_json!(),
+    ") FROM (SELECT a.* FROM touched t CROSS JOIN activations a ON a.license = t.id AND a.ended IS NULL \
+       UNION ALL SELECT a.* FROM json_each(?2) j CROSS JOIN activations a ON a.id = unhex(j.value) \
+       AND a.ended IS NOT NULL) a), \
+     (SELECT json_group_array(json_object('machine', j.value, 'jkt', lower(hex(d.jkt)), 'first_seen', d.first_seen, \
+       'last_seen', d.last_seen)) FROM json_each(?3) j CROSS JOIN devices d ON d.machine = unhex(j.value)), \
+     (SELECT json_group_array(json_object('jkt', lower(hex(r.jkt)), 'nonce', lower(hex(r.nonce)), \
+       'hash', lower(hex(r.hash)), 'claims', json(r.claims), \
+       'activation', iif(r.activation IS NULL, NULL, lower(hex(r.activation))), \
+       'ended', json(iif(EXISTS (SELECT 1 FROM activations a WHERE a.id = r.activation AND a.ended IS NOT NULL), \
+       'true', 'false')), 'at', r.at)) FROM json_each(?4) j CROSS JOIN requests r \
+       ON r.jkt = unhex(substr(j.value, 1, 64)) AND r.nonce = unhex(substr(j.value, 65))) FROM meta"
 );
 
 /// The latest ended activations of the licenses of some activations, since the license came to its present owner: what
 /// became of seats before is not the new owner's to know.
 const LOAD_PAST: &str = concat!(
-    "SELECT * FROM (SELECT ",
-    activation_columns!(),
-    ", row_number() OVER (PARTITION BY a.license ORDER BY a.ended DESC, a.created DESC, a.id) AS place FROM (\
+    "SELECT ",
+    activation_json!(),
+    " FROM (SELECT a.*, row_number() OVER (\
+       PARTITION BY a.license ORDER BY a.ended DESC, a.created DESC, a.id) AS place FROM (\
        SELECT DISTINCT t.license FROM json_each(?1) j CROSS JOIN activations t ON t.id = unhex(j.value)) l \
      CROSS JOIN activations a ON a.license = l.license AND a.ended IS NOT NULL AND a.created > coalesce(\
-       (SELECT max(e.at) FROM events e WHERE e.license = l.license AND e.what = 'transferred'), -1)) \
-     WHERE place <= ?2"
+       (SELECT max(e.at) FROM events e WHERE e.license = l.license AND e.what = 'transferred'), -1)) a \
+     WHERE a.place <= ?2 ORDER BY a.license, a.place"
 );
 
 async fn load_past(
@@ -70,8 +72,8 @@ async fn load_past(
     Ok(())
 }
 
-/// Fills `world` with what is touched.
-pub(super) async fn load(
+/// Begins a transaction and fills `world` with what is touched.
+pub(super) async fn begin(
     connection: &mut SqliteConnection,
     touched: &Touched,
     world: &mut World,
@@ -81,37 +83,15 @@ pub(super) async fn load(
         key.extend_from_slice(&nonce.0);
         key
     });
-    let serials = json_texts(touched.serials.iter().map(|s| s.as_str()));
-    let activations = json_bytes(touched.activations.iter().map(|id| id.0));
-    let found = sqlx::query(LOAD)
-        .bind(&serials)
-        .bind(&activations)
-        .bind(&serials)
-        .bind(&activations)
-        .bind(&activations)
+    let row = sqlx::query(LOAD)
+        .bind(json_texts(touched.serials.iter().map(|s| s.as_str())))
+        .bind(json_bytes(touched.activations.iter().map(|id| id.0)))
         .bind(json_bytes(touched.machines.iter().map(|id| id.0)))
         .bind(json_bytes(answered))
-        .fetch_all(&mut *connection)
+        .fetch_one(&mut *connection)
         .await?;
-    let mut licenses = Vec::new();
-    for row in &found {
-        match row.try_get::<&str, _>(row.len().saturating_sub(1))? {
-            "meta" => world.epoch = unsigned(row, 0, "meta")?,
-            "license" => {
-                let found = license(row)?;
-                licenses.push(found.id.0);
-                world.put_license(found);
-            }
-            "activation" => world.put_activation(activation(row, 0)?),
-            "device" => world.put_device(Device {
-                machine: MachineId(array(row, 0, "devices")?),
-                jkt: jkt(row, 1, "devices")?,
-                first_seen: Timestamp(row.try_get(2)?),
-                last_seen: Timestamp(row.try_get(3)?),
-            }),
-            _ => put_answer(row, world)?,
-        }
-    }
+    world.epoch = unsigned(&row, 0, "meta")?;
+    let licenses = fill(&row, world)?;
     if !touched.histories.is_empty() {
         load_past(connection, touched, world).await?;
     }
@@ -121,269 +101,136 @@ pub(super) async fn load(
     }
 }
 
+/// Puts the row of [`LOAD`] into `world`, licenses before their activations; which licenses there are.
+fn fill(row: &SqliteRow, world: &mut World) -> Result<Vec<i64>, StoreError> {
+    let mut licenses = Vec::new();
+    for found in json_of::<Vec<LicenseRow>>(row, 1, "licenses")? {
+        let license = found.license()?;
+        licenses.push(license.id.0);
+        world.put_license(license);
+    }
+    for found in json_of::<Vec<ActivationRow<'_>>>(row, 2, "activations")? {
+        world.put_activation(found.activation()?);
+    }
+    for found in json_of::<Vec<DeviceRow>>(row, 3, "devices")? {
+        world.put_device(found.device()?);
+    }
+    for found in json_of::<Vec<AnswerRow<'_>>>(row, 4, "requests")? {
+        let answered = Answered {
+            hash: Sha256(found.hash.0),
+            claims: found.claims.into_owned(),
+            activation: found.activation,
+            ended: found.ended,
+            new: false,
+        };
+        world.put_answered(found.jkt.key_id("requests")?, found.nonce, answered);
+    }
+    Ok(licenses)
+}
+
 async fn load_replacements(
     connection: &mut SqliteConnection,
     licenses: &[i64],
     since: Timestamp,
     world: &mut World,
 ) -> Result<(), StoreError> {
-    let found = sqlx::query(
-        "SELECT r.license, r.activation, r.at, r.receipted FROM json_each(?1) j \
-         CROSS JOIN replacements r ON r.license = j.value AND r.at > ?2",
+    let row = sqlx::query(
+        "SELECT json_group_array(json_object('license', r.license, 'activation', lower(hex(r.activation)), \
+         'at', r.at, 'receipted', json(iif(r.receipted, 'true', 'false')))) \
+         FROM json_each(?1) j CROSS JOIN replacements r ON r.license = j.value AND r.at > ?2",
     )
     .bind(json_numbers(licenses.iter().copied()))
     .bind(since.0)
-    .fetch_all(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
-    for row in found {
-        world.put_replacement(Replacement {
-            license: LicenseId(row.try_get(0)?),
-            activation: ActivationId(array(&row, 1, "replacements")?),
-            at: Timestamp(row.try_get(2)?),
-            receipted: row.try_get(3)?,
-        });
+    for found in json_of::<Vec<ReplacementRow>>(&row, 0, "replacements")? {
+        world.put_replacement(found.replacement());
     }
     Ok(())
 }
 
-fn put_answer(row: &SqliteRow, world: &mut World) -> Result<(), StoreError> {
-    const WHERE: &str = "requests";
-    let claims = serde_json::from_str(row.try_get::<&str, _>(3)?).map_err(|_| StoreError::Corrupt(WHERE))?;
-    let made: Option<&[u8]> = row.try_get(4)?;
-    let answered = Answered {
-        hash: Sha256(array(row, 2, WHERE)?),
-        claims,
-        activation: made
-            .map(TryInto::try_into)
-            .transpose()
-            .map_err(|_| StoreError::Corrupt(WHERE))?
-            .map(ActivationId),
-        ended: row.try_get(5)?,
-        new: false,
-    };
-    world.put_answered(jkt(row, 0, WHERE)?, Nonce(array(row, 1, WHERE)?), answered);
-    Ok(())
-}
-
-/// Writes what changed.
-pub(super) async fn write(connection: &mut SqliteConnection, world: &World) -> Result<(), StoreError> {
+/// Writes what changed, and commits it.
+pub(super) async fn commit(connection: &mut SqliteConnection, world: &World) -> Result<(), StoreError> {
     let changes = world.changes();
-    if !changes.licenses.is_empty() {
-        let fixed: Vec<(i64, i64)> = changes
-            .licenses
-            .iter()
-            .filter_map(|id| Some((id.0, world.entry(*id)?.license.trial_end?.0)))
-            .collect();
-        let json = serde_json::to_string(&fixed).unwrap_or_default();
-        sqlx::query(
-            "UPDATE licenses SET trial_end = j.value ->> 1 FROM json_each(?1) j WHERE licenses.id = j.value ->> 0",
-        )
-        .bind(json)
-        .execute(&mut *connection)
-        .await?;
-    }
-    let activations: Vec<&Activation> =
-        changes.activations.iter().filter_map(|(_, id)| world.activation(*id)).collect();
-    let devices: Vec<&Device> =
-        changes.devices.iter().filter_map(|(machine, jkt)| world.device(*machine, jkt)).collect();
-    let answers: Vec<Answer<'_>> = changes
+    let trial_ends =
+        changes.licenses.iter().filter_map(|id| Some((id.0, world.entry(*id)?.license.trial_end?)));
+    let activations = changes.activations.iter().filter_map(|(_, id)| world.activation(*id));
+    let devices = changes.devices.iter().filter_map(|(machine, jkt)| world.device(*machine, jkt));
+    let answers = changes
         .answers
         .iter()
-        .filter_map(|(device, nonce)| Some((device, nonce, world.answered(device, *nonce)?)))
-        .collect();
-    write_together(connection, &activations, &devices, &answers).await?;
-    let replacements: Vec<&Replacement> = changes
+        .filter_map(|(device, nonce)| Some(answer_row(device, *nonce, world.answered(device, *nonce)?)));
+    let replacements = changes
         .replacements
         .iter()
-        .filter_map(|(license, id)| world.entry(*license)?.replacements.iter().find(|r| r.activation == *id))
-        .collect();
-    insert(
-        connection,
-        "INSERT INTO replacements (license, activation, at, receipted)",
-        4,
-        "ON CONFLICT (license, activation) DO UPDATE SET receipted = excluded.receipted",
-        &replacements,
-        |query, r| query.bind(r.license.0).bind(&r.activation.0[..]).bind(r.at.0).bind(r.receipted),
-    )
-    .await?;
-    let events: Vec<&Event> = changes.events.iter().collect();
-    insert_events(connection, &events).await
+        .filter_map(|(license, id)| world.entry(*license)?.replacements.iter().find(|r| r.activation == *id));
+    let tables = [
+        (WRITE_TRIAL_ENDS, json_rows(trial_ends)?),
+        (WRITE_ACTIVATIONS, json_rows(activations.map(ActivationRow::of))?),
+        (WRITE_DEVICES, json_rows(devices.map(DeviceRow::of))?),
+        (WRITE_ANSWERS, json_rows(answers)?),
+        (WRITE_REPLACEMENTS, json_rows(replacements.map(ReplacementRow::of))?),
+        (WRITE_EVENTS, json_rows(changes.events.iter().map(EventRow::of))?),
+    ];
+    // What few batches write is left out: every statement reports its end, which wakes somebody up.
+    let written = || tables.iter().filter(|(_, rows)| rows != "[]");
+    let sql: String = written().map(|(sql, _)| *sql).chain(["COMMIT"]).collect::<Vec<_>>().join("; ");
+    let query = written().fold(sqlx::query(AssertSqlSafe(sql)), |query, (_, rows)| query.bind(rows));
+    query.execute(connection).await?;
+    Ok(())
 }
 
-/// A table, and how a row gets into it: the head and tail of its `INSERT`, and its columns.
-type Into = (&'static str, usize, &'static str);
+fn answer_row<'a>(device: &KeyId, nonce: Nonce, answered: &'a Answered) -> AnswerRow<'a> {
+    AnswerRow {
+        jkt: Hex::of(device),
+        nonce,
+        hash: Hex(answered.hash.0),
+        claims: Cow::Borrowed(&answered.claims),
+        activation: answered.activation,
+        ended: answered.ended,
+        at: answered.claims.iat,
+    }
+}
 
-const ACTIVATIONS: Into = (
-    "INSERT INTO activations (license, id, machine, device_name, os_family, os_version, os_arch, cpu_model, \
-     cpu_cores, ram_gib, rev, terms, created, last_seen, adopted, ended, end_reason, ended_by)",
-    18,
-    "ON CONFLICT (license, id) DO UPDATE SET device_name = excluded.device_name, os_family = excluded.os_family, \
+/// The statements that write: the rows of a table are a JSON array of objects. `WHERE true` tells `ON CONFLICT` from a join.
+const WRITE_TRIAL_ENDS: &str =
+    "UPDATE licenses SET trial_end = j.value ->> 1 FROM json_each(?) j WHERE licenses.id = j.value ->> 0";
+const WRITE_ACTIVATIONS: &str = "INSERT INTO activations (license, id, machine, device_name, os_family, os_version, os_arch, cpu_model, cpu_cores, \
+     ram_gib, rev, terms, created, last_seen, adopted, ended, end_reason, ended_by) \
+     SELECT j.value ->> 'license', unhex(j.value ->> 'id'), unhex(j.value ->> 'machine'), j.value ->> 'device_name', \
+     j.value ->> 'os_family', j.value ->> 'os_version', j.value ->> 'os_arch', j.value ->> 'cpu_model', \
+     j.value ->> 'cpu_cores', j.value ->> 'ram_gib', j.value ->> 'rev', j.value ->> 'terms', j.value ->> 'created', \
+     j.value ->> 'last_seen', j.value ->> 'adopted', j.value ->> 'ended', j.value ->> 'end_reason', \
+     j.value ->> 'ended_by' FROM json_each(?) j WHERE true \
+     ON CONFLICT (license, id) DO UPDATE SET device_name = excluded.device_name, os_family = excluded.os_family, \
      os_version = excluded.os_version, os_arch = excluded.os_arch, cpu_model = excluded.cpu_model, \
      cpu_cores = excluded.cpu_cores, ram_gib = excluded.ram_gib, rev = excluded.rev, terms = excluded.terms, \
      last_seen = excluded.last_seen, ended = excluded.ended, end_reason = excluded.end_reason, \
-     ended_by = excluded.ended_by",
-);
-const DEVICES: Into = (
-    "INSERT INTO devices (machine, jkt, first_seen, last_seen)",
-    4,
-    "ON CONFLICT (machine, jkt) DO UPDATE SET last_seen = excluded.last_seen",
-);
-const ANSWERS: Into = ("INSERT INTO requests (jkt, nonce, hash, claims, activation, at)", 6, "");
-
-/// Writes what most batches write. A new activation brings a device and an answer with it: as long as there are rows of
-/// all three, they go to SQLite's thread together.
-async fn write_together(
-    connection: &mut SqliteConnection,
-    mut activations: &[&Activation],
-    mut devices: &[&Device],
-    mut answers: &[Answer<'_>],
-) -> Result<(), StoreError> {
-    for size in CHUNKS {
-        while activations.len().min(devices.len()).min(answers.len()) >= size {
-            let sql =
-                [ACTIVATIONS, DEVICES, ANSWERS].map(|(head, width, tail)| statement(head, width, tail, size));
-            let mut query = sqlx::query(AssertSqlSafe(sql.join("; ")));
-            for row in take(&mut activations, size) {
-                query = bind_activation(query, row);
-            }
-            for row in take(&mut devices, size) {
-                query = bind_device(query, row);
-            }
-            for row in take(&mut answers, size) {
-                query = bind_answer(query, row);
-            }
-            query.execute(&mut *connection).await?;
-        }
-    }
-    write_activations(connection, activations).await?;
-    let (head, width, tail) = DEVICES;
-    insert(connection, head, width, tail, devices, |query, d| bind_device(query, d)).await?;
-    let (head, width, tail) = ANSWERS;
-    insert(connection, head, width, tail, answers, |query, a| bind_answer(query, a)).await
-}
-
-fn take<'a, T>(rows: &mut &'a [T], count: usize) -> &'a [T] {
-    let (now, later) = rows.split_at(count);
-    *rows = later;
-    now
-}
-
-fn bind_activation<'q>(query: Statement<'q>, a: &'q Activation) -> Statement<'q> {
-    let ended = a.ended.as_ref();
-    query
-        .bind(a.license.0)
-        .bind(&a.id.0[..])
-        .bind(&a.machine.machine_id.0[..])
-        .bind(a.machine.device_name.as_str())
-        .bind(&a.machine.os.family)
-        .bind(&a.machine.os.version)
-        .bind(&a.machine.os.arch)
-        .bind(&a.machine.cpu.model)
-        .bind(i64::from(a.machine.cpu.logical_cores))
-        .bind(i64::from(a.machine.ram_gib))
-        .bind(i64::from(a.rev))
-        .bind(a.terms)
-        .bind(a.created.0)
-        .bind(a.last_seen.0)
-        .bind(a.adopted)
-        .bind(ended.map(|e| e.at.0))
-        .bind(ended.map(|e| end_word(e.reason)))
-        .bind(ended.and_then(|e| e.by.as_ref()).map(|by| by.as_str()))
-}
-
-fn bind_device<'q>(query: Statement<'q>, d: &'q Device) -> Statement<'q> {
-    query.bind(&d.machine.0[..]).bind(jkt_bytes(&d.jkt)).bind(d.first_seen.0).bind(d.last_seen.0)
-}
-
-/// An answer with the request's key.
-type Answer<'a> = (&'a KeyId, &'a Nonce, &'a Answered);
-
-fn bind_answer<'q>(query: Statement<'q>, (device, nonce, answered): &'q Answer<'q>) -> Statement<'q> {
-    query
-        .bind(jkt_bytes(device))
-        .bind(&nonce.0[..])
-        .bind(&answered.hash.0[..])
-        .bind(serde_json::to_string(&answered.claims).unwrap_or_default())
-        .bind(answered.activation.as_ref().map(|id| &id.0[..]))
-        .bind(answered.claims.iat.0)
-}
+     ended_by = excluded.ended_by";
+const WRITE_DEVICES: &str = "INSERT INTO devices (machine, jkt, first_seen, last_seen) \
+     SELECT unhex(j.value ->> 'machine'), unhex(j.value ->> 'jkt'), j.value ->> 'first_seen', j.value ->> 'last_seen' \
+     FROM json_each(?) j WHERE true ON CONFLICT (machine, jkt) DO UPDATE SET last_seen = excluded.last_seen";
+const WRITE_ANSWERS: &str = "INSERT INTO requests (jkt, nonce, hash, claims, activation, at) \
+     SELECT unhex(j.value ->> 'jkt'), unhex(j.value ->> 'nonce'), unhex(j.value ->> 'hash'), j.value -> 'claims', \
+     unhex(j.value ->> 'activation'), j.value ->> 'at' FROM json_each(?) j";
+const WRITE_REPLACEMENTS: &str = "INSERT INTO replacements (license, activation, at, receipted) \
+     SELECT j.value ->> 'license', unhex(j.value ->> 'activation'), j.value ->> 'at', j.value ->> 'receipted' \
+     FROM json_each(?) j WHERE true ON CONFLICT (license, activation) DO UPDATE SET receipted = excluded.receipted";
+const WRITE_EVENTS: &str = "INSERT INTO events (license, activation, at, what, detail) \
+     SELECT j.value ->> 'license', unhex(j.value ->> 'activation'), j.value ->> 'at', j.value ->> 'what', \
+     j.value ->> 'detail' FROM json_each(?) j";
 
 pub(super) async fn write_activations(
     connection: &mut SqliteConnection,
-    activations: &[&Activation],
+    activations: &[Activation],
 ) -> Result<(), StoreError> {
-    let (head, width, tail) = ACTIVATIONS;
-    insert(connection, head, width, tail, activations, |query, a| bind_activation(query, a)).await
-}
-
-pub(super) async fn insert_events(
-    connection: &mut SqliteConnection,
-    events: &[&Event],
-) -> Result<(), StoreError> {
-    insert(
-        connection,
-        "INSERT INTO events (license, activation, at, what, detail)",
-        5,
-        "",
-        events,
-        |query, e| {
-            query
-                .bind(e.license.0)
-                .bind(e.activation.as_ref().map(|id| &id.0[..]))
-                .bind(e.at.0)
-                .bind(e.what)
-                .bind(e.detail.as_deref())
-        },
-    )
-    .await
-}
-
-type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-/// Rows an `INSERT` takes at once. Few sizes, so that few statements are prepared.
-const CHUNKS: [usize; 3] = [32, 6, 1];
-
-/// Inserts `rows` of `width` columns with as few statements as it takes.
-pub(super) async fn insert<'q, T>(
-    connection: &mut SqliteConnection,
-    head: &'static str,
-    width: usize,
-    tail: &'static str,
-    rows: &'q [T],
-    bind: impl Fn(Statement<'q>, &'q T) -> Statement<'q>,
-) -> Result<(), StoreError> {
-    let mut rest = rows;
-    for size in CHUNKS {
-        while rest.len() >= size {
-            let (now, later) = rest.split_at(size);
-            rest = later;
-            let mut query = sqlx::query(AssertSqlSafe(statement(head, width, tail, size)));
-            for row in now {
-                query = bind(query, row);
-            }
-            query.execute(&mut *connection).await?;
-        }
-    }
+    let rows = json_rows(activations.iter().map(ActivationRow::of))?;
+    sqlx::query(WRITE_ACTIVATIONS).bind(rows).execute(connection).await?;
     Ok(())
 }
 
-fn statement(head: &str, width: usize, tail: &str, rows: usize) -> String {
-    let mut row = String::with_capacity(width * 2 + 2);
-    for column in 0..width {
-        row.push(if column == 0 { '(' } else { ',' });
-        row.push('?');
-    }
-    row.push(')');
-    let mut sql = String::with_capacity(head.len() + tail.len() + rows * (row.len() + 1) + 16);
-    sql.push_str(head);
-    sql.push_str(" VALUES ");
-    for at in 0..rows {
-        if at > 0 {
-            sql.push(',');
-        }
-        sql.push_str(&row);
-    }
-    sql.push(' ');
-    sql.push_str(tail);
-    sql
+pub(super) async fn insert_event(connection: &mut SqliteConnection, event: &Event) -> Result<(), StoreError> {
+    let rows = json_rows([EventRow::of(event)].iter())?;
+    sqlx::query(WRITE_EVENTS).bind(rows).execute(connection).await?;
+    Ok(())
 }

@@ -6,8 +6,11 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use crate::storage::StoreError;
 
 /// Every migration, in order; the number of a migration is its place, beginning with 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001-licenses.sql"), include_str!("migrations/0002-usage.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001-licenses.sql"),
+    include_str!("migrations/0002-usage.sql"),
+    include_str!("migrations/0003-answers.sql"),
+];
 
 /// Runs what has not run yet.
 pub(super) async fn forward(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -31,4 +34,44 @@ pub(super) async fn forward(connection: &mut SqliteConnection) -> Result<(), Sto
 
 async fn version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     Ok(sqlx::query("PRAGMA user_version").fetch_one(connection).await?.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+
+    /// A database as the first released schema had it, with what only that could have written.
+    #[tokio::test]
+    async fn a_database_of_before_keeps_its_answers() {
+        let mut connection =
+            SqliteConnection::connect_with(&SqliteConnectOptions::new().in_memory(true)).await.unwrap();
+        for before in &MIGRATIONS[..2] {
+            sqlx::raw_sql(*before).execute(&mut connection).await.unwrap();
+        }
+        sqlx::raw_sql(
+            "INSERT INTO requests VALUES (x'02', x'22', x'aa', '{\"n\":2}', x'bb', 20), (x'01', x'11', x'cc', '{}', NULL, 10); \
+             PRAGMA user_version = 2",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        forward(&mut connection).await.unwrap();
+        assert_eq!(version(&mut connection).await.unwrap(), 3);
+        let found = sqlx::query(
+            "SELECT hex(jkt) || hex(nonce) || hex(hash) || claims || iif(activation IS NULL, '-', hex(activation)) || at \
+             FROM requests ORDER BY id",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        assert_eq!(found, ["0111CC{}-10", "0222AA{\"n\":2}BB20"]);
+        let twice =
+            "INSERT INTO requests (jkt, nonce, hash, claims, at) VALUES (x'01', x'11', x'', '{}', 30)";
+        assert!(sqlx::query(twice).execute(&mut connection).await.is_err(), "an answer is given once");
+        // Nothing is left to do.
+        forward(&mut connection).await.unwrap();
+    }
 }

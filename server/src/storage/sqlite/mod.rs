@@ -27,10 +27,12 @@ use crate::fault;
 /// How long one process waits for another's transaction.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Requests after which the write-ahead log is moved into the database, by a connection of its own: done by the writer,
-/// as SQLite does by itself, it would hold up everything that is queued. One activation is about five pages of the log
-/// when it commits alone, and fewer in company. More often, and the disk would be busy with it all the time.
-const REQUESTS_IN_THE_LOG: usize = 1_000;
+/// Work after which the write-ahead log is moved into the database, by a connection of its own: done by the writer, as
+/// SQLite does by itself, it would hold up everything that is queued. More often, and the disk would be busy with it all the
+/// time; more seldom, and the log would grow, whose new size takes a commit another write. A request counts as one,
+const WORK_IN_THE_LOG: usize = 1_000;
+/// and one that commits alone as this, because its pages are nobody else's.
+const WORK_ALONE: usize = 8;
 /// Pages in the log at which the writer moves them after all, so that the log cannot grow for ever.
 const MOST_PAGES_IN_THE_LOG: &str = "10000";
 
@@ -42,7 +44,7 @@ pub struct SqliteStore {
     reader: Slot,
     lookup: Slot,
     checkpointer: Slot,
-    /// Requests committed since the write-ahead log was last moved into the database.
+    /// Work committed since the write-ahead log was last moved into the database.
     in_the_log: AtomicUsize,
     much_in_the_log: Notify,
 }
@@ -58,7 +60,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(PATIENCE)
         .foreign_keys(true)
         .pragma("secure_delete", "ON")
-        .pragma("cache_size", "-4096")
+        .pragma("cache_size", "-8192")
         .pragma("wal_autocheckpoint", MOST_PAGES_IN_THE_LOG)
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
@@ -142,6 +144,15 @@ impl<'a> Held<'a> {
         self.0.as_mut().ok_or(StoreError::Gone)
     }
 
+    /// For work that leaves the connection in doubt unless it is done to its end: then it is put back.
+    fn take_out(&mut self) -> Result<SqliteConnection, StoreError> {
+        self.0.take().ok_or(StoreError::Gone)
+    }
+
+    fn put_back(&mut self, connection: SqliteConnection) {
+        *self.0 = Some(connection);
+    }
+
     /// A transaction that takes the write lock at its start, so that it never has to give up in the middle.
     async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
         Ok(self.connection()?.begin_with("BEGIN IMMEDIATE").await?)
@@ -163,23 +174,20 @@ impl Store for SqliteStore {
     fn batch(&self, touched: Touched, decide: Decide) -> Later<'_, ()> {
         Box::pin(async move {
             let mut held = self.writing().await?;
-            let done = async {
-                let mut transaction = held.begin().await?;
-                let mut world = World::default();
-                batch::load(&mut transaction, &touched, &mut world).await?;
-                decide(&mut world);
-                batch::write(&mut transaction, &world).await?;
-                fault::point("before-commit");
-                transaction.commit().await?;
-                Ok(())
-            }
-            .await;
-            let requests = touched.requests.len();
-            if self.in_the_log.fetch_add(requests, Ordering::Relaxed) + requests >= REQUESTS_IN_THE_LOG {
+            // Whoever gives up in the middle closes the connection with it, and so the transaction.
+            let mut connection = held.take_out()?;
+            let mut world = World::default();
+            batch::begin(&mut connection, &touched, &mut world).await?;
+            decide(&mut world);
+            fault::point("before-commit");
+            batch::commit(&mut connection, &world).await?;
+            held.put_back(connection);
+            let work = touched.requests.len().max(WORK_ALONE);
+            if self.in_the_log.fetch_add(work, Ordering::Relaxed) + work >= WORK_IN_THE_LOG {
                 self.in_the_log.store(0, Ordering::Relaxed);
                 self.much_in_the_log.notify_one();
             }
-            held.settle(done)
+            Ok(())
         })
     }
 
@@ -209,17 +217,18 @@ impl Store for SqliteStore {
             let mut held = self.looking_up().await?;
             let json = rows::json_texts(serials.iter().map(Serial::as_str));
             let found = sqlx::query(
-                "SELECT j.key, l.unlock_key FROM json_each(?1) j CROSS JOIN licenses l ON l.serial = j.value",
+                "SELECT json_group_array(json_array(j.key, lower(hex(l.unlock_key)))) \
+                 FROM json_each(?1) j CROSS JOIN licenses l ON l.serial = j.value",
             )
             .bind(json)
-            .fetch_all(held.connection()?)
+            .fetch_one(held.connection()?)
             .await
             .map_err(StoreError::from);
             let mut keys = vec![None; serials.len()];
-            for row in held.settle(found)? {
-                let at = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+            let row = held.settle(found)?;
+            for (at, key) in rows::json_of::<Vec<(usize, rows::Hex<32>)>>(&row, 0, "licenses")? {
                 if let Some(slot) = keys.get_mut(at) {
-                    *slot = Some(PublicKey(rows::array(&row, 1, "licenses")?));
+                    *slot = Some(PublicKey(key.0));
                 }
             }
             Ok(keys)
@@ -258,8 +267,8 @@ impl Store for SqliteStore {
             let mut held = self.writing().await?;
             // A bounded number at a time: activations must not wait for it.
             let done = sqlx::query(
-                "DELETE FROM requests WHERE (jkt, nonce) IN \
-                 (SELECT jkt, nonce FROM requests WHERE activation IS NULL AND at < ? LIMIT 2000)",
+                "DELETE FROM requests WHERE id IN \
+                 (SELECT id FROM requests WHERE activation IS NULL AND at < ? LIMIT 2000)",
             )
             .bind(before.0)
             .execute(held.connection()?)
