@@ -27,6 +27,8 @@ use retention::Retention;
 
 /// Entries that may wait for the disk; about one second of the fastest server.
 const QUEUE: usize = 8_192;
+/// How long the first of several entries waits for the others, so that noting one need not wake the writer each time.
+const TOGETHER: Duration = Duration::from_millis(5);
 /// How often addresses that have grown old are looked for.
 const SWEEP_EVERY: i64 = 3_600;
 /// Lines that are written at once, and more than any line has, in bytes.
@@ -152,13 +154,22 @@ impl SecurityLog {
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.queue.send(Message::Flush(done)).is_ok() {
+            self.hurry();
             let _ = wait.recv();
+        }
+    }
+
+    /// The writer waits for no further entries.
+    fn hurry(&self) {
+        if let Some(thread) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
+            thread.thread().unpark();
         }
     }
 
     /// Writes what is queued and ends the writer. What other clones note after that is dropped and counted.
     pub fn close(self) {
         let _ = self.queue.send(Message::Close);
+        self.hurry();
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -189,6 +200,9 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(Message::Close),
             };
+            if matches!(first, Some(Message::Entry(_))) {
+                std::thread::park_timeout(TOGETHER);
+            }
             let mut waiting = Vec::new();
             let mut closing = false;
             let mut next = first;
