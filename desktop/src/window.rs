@@ -47,7 +47,22 @@ fn model<T: Clone + 'static>(items: Vec<T>) -> ModelRc<T> {
 /// The list that is shown already, where it says the same: a new one is made of new elements, and the keyboard, or a press that
 /// is under way, would lose its place with every word from the daemon.
 fn kept<T: Clone + PartialEq + 'static>(shown: ModelRc<T>, items: Vec<T>) -> ModelRc<T> {
-    if shown.iter().eq(items.iter().cloned()) { shown } else { model(items) }
+    kept_where(shown, items, T::eq)
+}
+
+/// The same, for what has lists of its own, which are equal to themselves only.
+fn kept_where<T: Clone + 'static>(
+    shown: ModelRc<T>,
+    items: Vec<T>,
+    same: impl Fn(&T, &T) -> bool,
+) -> ModelRc<T> {
+    let all = shown.row_count() == items.len() && shown.iter().zip(&items).all(|(a, b)| same(&a, b));
+    if all { shown } else { model(items) }
+}
+
+fn same_other(a: &ui::Other, b: &ui::Other) -> bool {
+    let plain = |other: &ui::Other| ui::Other { licenses: ModelRc::default(), ..other.clone() };
+    plain(a) == plain(b) && a.licenses.iter().eq(b.licenses.iter())
 }
 
 fn strings(items: Vec<String>) -> ModelRc<SharedString> {
@@ -140,7 +155,7 @@ impl Window {
             offline.set_save_as(path.into());
         }
         offline.set_saved(view.saved.into());
-        offline.set_results(model(view.results));
+        offline.set_results(kept(offline.get_results(), view.results));
         offline.set_owned(strings(view.owned));
         if view.clear {
             offline.set_answer_file(SharedString::default());
@@ -154,9 +169,9 @@ impl Window {
         let privacy = self.main.global::<ui::Privacy>();
         privacy.set_consents(kept(privacy.get_consents(), view.consents));
         privacy.set_machines(kept(privacy.get_machines(), view.machines));
-        privacy.set_planned(model(view.planned));
-        privacy.set_counted(model(view.counted));
-        privacy.set_sent(model(view.sent));
+        privacy.set_planned(kept(privacy.get_planned(), view.planned));
+        privacy.set_counted(kept(privacy.get_counted(), view.counted));
+        privacy.set_sent(kept(privacy.get_sent(), view.sent));
         privacy.set_busy(view.busy);
         privacy.set_reading(view.reading);
         privacy.set_notice_busy(view.notice_busy);
@@ -325,7 +340,7 @@ impl View for Window {
                 }
                 computers.set_name(name.into());
                 computers.set_machines(kept(computers.get_machines(), machines));
-                computers.set_others(kept(computers.get_others(), others));
+                computers.set_others(kept_where(computers.get_others(), others, same_other));
                 computers.set_warnings(strings(warnings));
                 computers.set_licenses(int(licenses));
                 computers.set_known(known);
@@ -352,7 +367,7 @@ impl View for Window {
             Change::Findings { findings, healthy, asked, busy } => {
                 let about = main.global::<ui::About>();
                 about.set_version(env!("CARGO_PKG_VERSION").into());
-                about.set_findings(model(findings));
+                about.set_findings(kept(about.get_findings(), findings));
                 about.set_healthy(healthy);
                 about.set_asked(asked);
                 about.set_busy(busy);

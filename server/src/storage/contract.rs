@@ -14,7 +14,10 @@ use super::admin::{
 };
 use super::{Store, StoreError};
 use crate::engine::model::{Activation, Ended, Event, LicenseState, Replacement};
-use crate::engine::{Activate, Command, Context, Decision, MOST_EVENTS, Order, Refusal, Touched, decide};
+use crate::engine::{
+    Activate, AnswerClaims, Answered, Claimed, Command, Context, Decision, MOST_EVENTS, Order, Refusal,
+    Touched, decide,
+};
 
 const NOW: Timestamp = Timestamp(1_795_435_200);
 
@@ -89,11 +92,14 @@ async fn with_licenses(store: &dyn Store, count: u32) {
     store.issue(None, (0..count).map(new_license).collect(), NOW).await.unwrap();
 }
 
+/// What people and machines call themselves.
+const STRANGE: &str = "a\"\\ä😀'b; --";
+
 fn machine(n: u8) -> MachineFacts {
     MachineFacts {
-        device_name: DeviceName::lossy(&format!("machine {n}")),
+        device_name: DeviceName::lossy(&format!("{STRANGE} {n}")),
         os: OsInfo { family: "linux".into(), version: "Debian 12".into(), arch: "x86_64".into() },
-        cpu: Cpu { model: "Test".into(), logical_cores: 8 },
+        cpu: Cpu { model: STRANGE.into(), logical_cores: 8 },
         ram_gib: 32,
         machine_id: MachineId([n; 16]),
     }
@@ -173,6 +179,23 @@ async fn issuing_is_all_or_nothing_and_idempotent_by_order(store: &dyn Store) {
     );
 }
 
+fn nonce_of(activation: Option<ActivationId>) -> Nonce {
+    Nonce(activation.map_or([0; 16], |id| id.0))
+}
+
+fn answer_of(activation: Option<ActivationId>) -> Answered {
+    let claims = AnswerClaims {
+        kid: key(99).id(),
+        iat: NOW,
+        epoch: 3,
+        keyset: false,
+        outcome: Claimed::Freed { machine_id: MachineId([1; 16]), device_name: DeviceName::lossy(STRANGE) },
+        receipts: vec![],
+        reissued: vec![],
+    };
+    Answered { hash: Sha256::of(STRANGE.as_bytes()), claims, activation, ended: false, new: true }
+}
+
 async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
     with_licenses(store, 1).await;
     let touched = || {
@@ -180,6 +203,9 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         touched.serials.insert(serial(0));
         touched.activations.insert(ActivationId([2; 16]));
         touched.machines.insert(MachineId([1; 16]));
+        for activation in [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))] {
+            touched.requests.insert((key(5).id(), nonce_of(activation)));
+        }
         touched
     };
     store
@@ -190,7 +216,7 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
                 assert_eq!(world.entry(license).unwrap().license.entitlements, ["pro \"quoted\""]);
                 for n in 1..=2 {
                     let ended =
-                        Ended { at: NOW, reason: EndReason::Replaced, by: Some(DeviceName::lossy("x")) };
+                        Ended { at: NOW, reason: EndReason::Replaced, by: Some(DeviceName::lossy(STRANGE)) };
                     world.add_activation(Activation {
                         id: ActivationId([n; 16]),
                         license,
@@ -208,10 +234,16 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
                     license,
                     activation: ActivationId([2; 16]),
                     at: NOW,
-                    receipted: false,
+                    receipted: true,
                 });
                 let event = Event { license, activation: None, at: NOW, what: "adopted", detail: None };
                 world.note(event);
+                let detail = Some(STRANGE.to_owned());
+                let activation = Some(ActivationId([1; 16]));
+                world.note(Event { license, activation, at: NOW, what: "renamed", detail });
+                for activation in [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))] {
+                    world.keep_answer(key(5).id(), nonce_of(activation), answer_of(activation));
+                }
             }),
         )
         .await
@@ -222,7 +254,7 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
             Box::new(|world| {
                 let license = world.license_of(&serial(0)).unwrap();
                 let entry = world.entry(license).unwrap();
-                assert_eq!(entry.replacements.len(), 1);
+                assert!(matches!(entry.replacements[..], [Replacement { receipted: true, at: NOW, .. }]));
                 assert_eq!(entry.live().count(), 1);
                 let (live, over) =
                     (&entry.activations[&ActivationId([1; 16])], &entry.activations[&ActivationId([2; 16])]);
@@ -230,13 +262,25 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
                     (live.rev, live.terms, live.adopted, &live.machine),
                     (1, i64::MIN, true, &machine(1))
                 );
-                assert_eq!(over.ended.as_ref().unwrap().by.as_ref().unwrap().as_str(), "x");
+                assert_eq!(over.ended.as_ref().unwrap().by.as_ref().unwrap().as_str(), STRANGE);
                 assert!(world.knows_device(MachineId([1; 16]), &key(5).id()));
+                for activation in [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))] {
+                    let found = world.answered(&key(5).id(), nonce_of(activation)).unwrap();
+                    let kept = answer_of(activation);
+                    assert_eq!(
+                        (&found.hash, &found.claims, found.activation),
+                        (&kept.hash, &kept.claims, activation)
+                    );
+                    assert_eq!(found.ended, activation == Some(ActivationId([2; 16])));
+                }
             }),
         )
         .await
         .unwrap();
-    assert!(store.history(serial(0)).await.unwrap().iter().any(|h| h.what == "adopted"));
+    let history = store.history(serial(0)).await.unwrap();
+    assert!(history.iter().any(|h| h.what == "adopted" && h.activation.is_none() && h.detail.is_none()));
+    let renamed = history.iter().find(|h| h.what == "renamed").unwrap();
+    assert_eq!((renamed.activation, renamed.detail.as_deref()), (Some(ActivationId([1; 16])), Some(STRANGE)));
 }
 
 async fn a_failed_batch_changes_nothing(store: &dyn Store) {

@@ -130,7 +130,8 @@ fn commits(group: usize) -> f64 {
             "CREATE TABLE l(id INTEGER PRIMARY KEY, serial TEXT UNIQUE, seats INT);
              CREATE TABLE a(id INTEGER PRIMARY KEY, l INT, machine BLOB, facts TEXT);
              CREATE INDEX al ON a(l);
-             CREATE TABLE r(device BLOB, nonce BLOB, answer TEXT, PRIMARY KEY(device, nonce)) WITHOUT ROWID;
+             CREATE TABLE r(id INTEGER PRIMARY KEY, device BLOB, nonce BLOB, answer TEXT);
+             CREATE UNIQUE INDEX rk ON r(device, nonce);
              CREATE TABLE e(id INTEGER PRIMARY KEY, l INT, what TEXT);
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 20000)
              INSERT INTO l SELECT i, printf('BEN-%015d', i), 1 FROM n;",

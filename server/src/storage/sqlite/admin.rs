@@ -9,9 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::batch::{insert_event, write_activations};
-use super::rows::{
-    Hex, activation, activation_json, json_bytes, json_rows, json_texts, license, license_json, parse,
-};
+use super::rows::{Hex, activation, activation_json, json_bytes, json_rows, license, license_json, parse};
 use super::{Held, SqliteStore};
 use crate::engine::model::{Activation, Event, License, LicenseId, LicenseState, kind_word};
 use crate::storage::admin::{
@@ -139,7 +137,7 @@ impl Admin for SqliteStore {
             let found = sqlx::query(
                 "SELECT l.serial FROM json_each(?1) j CROSS JOIN licenses l ON l.serial = j.value ORDER BY j.key",
             )
-            .bind(json_texts(serials.iter().map(Serial::as_str)))
+            .bind(json_rows(serials.iter())?)
             .fetch_all(&mut *connection)
             .await?;
             found.iter().map(serial).collect()
@@ -185,7 +183,7 @@ impl Admin for SqliteStore {
                 .map(|row| {
                     let used: i64 = row.try_get(1)?;
                     Ok(ListedLicense {
-                        license: license(row, 0)?,
+                        license: license(row)?,
                         seats_used: u32::try_from(used).unwrap_or(u32::MAX),
                     })
                 })
@@ -308,7 +306,7 @@ async fn find(connection: &mut SqliteConnection, serial: &Serial) -> Result<Opti
     .bind(serial.as_str())
     .fetch_optional(connection)
     .await?;
-    row.as_ref().map(|row| license(row, 0)).transpose()
+    row.as_ref().map(license).transpose()
 }
 
 async fn check_member(connection: &mut SqliteConnection, member: &ProductId) -> Result<(), StoreError> {
@@ -421,7 +419,7 @@ impl<'a> NewLicenseRow<'a> {
     }
 }
 
-/// Rows of [`insert_licenses`] at once, so that a batch of a hundred thousand is not one text.
+/// Rows of [`insert_licenses`] at once: their text is in memory three times.
 const LICENSES_AT_ONCE: usize = 500;
 
 async fn insert_licenses(

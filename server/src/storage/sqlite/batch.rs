@@ -1,5 +1,5 @@
-//! A batch: loads what it touches in one way to SQLite's thread and back, however many requests it has, and writes what
-//! changed in another, because the way costs more than the work.
+//! A batch: loads what it touches in one way to SQLite's thread and back, or with the past and replacements in three,
+//! however many requests it has, and writes what changed in another, because the way costs more than the work.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{
     ActivationRow, AnswerRow, DeviceRow, EventRow, Hex, LicenseRow, ReplacementRow, activation,
-    activation_json, jkt_bytes, json_bytes, json_numbers, json_of, json_rows, json_texts, license_json,
-    unsigned,
+    activation_json, jkt_bytes, json_bytes, json_of, json_rows, license_json, unsigned,
 };
 use crate::engine::model::{Activation, Event};
 use crate::engine::{Answered, MOST_EVENTS, Touched, World};
@@ -38,7 +37,7 @@ const LOAD: &str = concat!(
        'hash', lower(hex(r.hash)), 'claims', json(r.claims), \
        'activation', iif(r.activation IS NULL, NULL, lower(hex(r.activation))), \
        'ended', json(iif(EXISTS (SELECT 1 FROM activations a WHERE a.id = r.activation AND a.ended IS NOT NULL), \
-       'true', 'false')), 'at', r.at)) FROM json_each(?4) j CROSS JOIN requests r \
+       'true', 'false')))) FROM json_each(?4) j CROSS JOIN requests r \
        ON r.jkt = unhex(substr(j.value, 1, 64)) AND r.nonce = unhex(substr(j.value, 65))) FROM meta"
 );
 
@@ -84,7 +83,7 @@ pub(super) async fn begin(
         key
     });
     let row = sqlx::query(LOAD)
-        .bind(json_texts(touched.serials.iter().map(|s| s.as_str())))
+        .bind(json_rows(touched.serials.iter())?)
         .bind(json_bytes(touched.activations.iter().map(|id| id.0)))
         .bind(json_bytes(touched.machines.iter().map(|id| id.0)))
         .bind(json_bytes(answered))
@@ -139,7 +138,7 @@ async fn load_replacements(
          'at', r.at, 'receipted', json(iif(r.receipted, 'true', 'false')))) \
          FROM json_each(?1) j CROSS JOIN replacements r ON r.license = j.value AND r.at > ?2",
     )
-    .bind(json_numbers(licenses.iter().copied()))
+    .bind(json_rows(licenses.iter())?)
     .bind(since.0)
     .fetch_one(&mut *connection)
     .await?;
@@ -230,7 +229,7 @@ pub(super) async fn write_activations(
 }
 
 pub(super) async fn insert_event(connection: &mut SqliteConnection, event: &Event) -> Result<(), StoreError> {
-    let rows = json_rows([EventRow::of(event)].iter())?;
+    let rows = json_rows(std::iter::once(EventRow::of(event)))?;
     sqlx::query(WRITE_EVENTS).bind(rows).execute(connection).await?;
     Ok(())
 }

@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// A database as the first released schema had it, with what only that could have written.
+    /// A database of schema 2.
     #[tokio::test]
     async fn a_database_of_before_keeps_its_answers() {
         let mut connection =
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(version(&mut connection).await.unwrap(), 3);
         let found = sqlx::query(
             "SELECT hex(jkt) || hex(nonce) || hex(hash) || claims || iif(activation IS NULL, '-', hex(activation)) || at \
-             FROM requests ORDER BY id",
+             FROM requests ORDER BY at",
         )
         .fetch_all(&mut connection)
         .await

@@ -29,10 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Work after which the write-ahead log is moved into the database, by a connection of its own: done by the writer, as
 /// SQLite does by itself, it would hold up everything that is queued. More often, and the disk would be busy with it all the
-/// time; more seldom, and the log would grow, whose new size takes a commit another write. A request counts as one,
+/// time; more seldom, and the log would grow, whose new size takes a commit another write. A commit counts as its requests.
 const WORK_IN_THE_LOG: usize = 1_000;
-/// and one that commits alone as this, because its pages are nobody else's.
-const WORK_ALONE: usize = 8;
+/// What a commit counts as at least: few requests share no pages.
+const LEAST_WORK: usize = 8;
 /// Pages in the log at which the writer moves them after all, so that the log cannot grow for ever.
 const MOST_PAGES_IN_THE_LOG: &str = "10000";
 
@@ -182,7 +182,7 @@ impl Store for SqliteStore {
             fault::point("before-commit");
             batch::commit(&mut connection, &world).await?;
             held.put_back(connection);
-            let work = touched.requests.len().max(WORK_ALONE);
+            let work = touched.requests.len().max(LEAST_WORK);
             if self.in_the_log.fetch_add(work, Ordering::Relaxed) + work >= WORK_IN_THE_LOG {
                 self.in_the_log.store(0, Ordering::Relaxed);
                 self.much_in_the_log.notify_one();
@@ -215,7 +215,7 @@ impl Store for SqliteStore {
     fn unlock_keys<'a>(&'a self, serials: &'a [Serial]) -> Later<'a, Vec<Option<PublicKey>>> {
         Box::pin(async move {
             let mut held = self.looking_up().await?;
-            let json = rows::json_texts(serials.iter().map(Serial::as_str));
+            let json = rows::json_rows(serials.iter())?;
             let found = sqlx::query(
                 "SELECT json_group_array(json_array(j.key, lower(hex(l.unlock_key)))) \
                  FROM json_each(?1) j CROSS JOIN licenses l ON l.serial = j.value",

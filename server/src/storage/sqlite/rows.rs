@@ -9,6 +9,7 @@ use claviger_protocol::ids::{ActivationId, DeviceName, MachineId, Nonce, Product
 use claviger_protocol::keys::{KeyId, PublicKey};
 use claviger_protocol::serial::Serial;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -97,8 +98,8 @@ impl LicenseRow {
 }
 
 /// Reads [`license_json`].
-pub(super) fn license(row: &SqliteRow, at: usize) -> Result<License, StoreError> {
-    json_of::<LicenseRow>(row, at, "licenses")?.license()
+pub(super) fn license(row: &SqliteRow) -> Result<License, StoreError> {
+    json_of::<LicenseRow>(row, 0, "licenses")?.license()
 }
 
 /// An activation in the database.
@@ -222,7 +223,10 @@ pub(super) struct AnswerRow<'a> {
     pub(super) hash: Hex<32>,
     pub(super) claims: Cow<'a, AnswerClaims>,
     pub(super) activation: Option<ActivationId>,
+    /// Whether that activation is over; asked for, never stored.
+    #[serde(skip_serializing)]
     pub(super) ended: bool,
+    #[serde(skip_deserializing)]
     pub(super) at: Timestamp,
 }
 
@@ -283,7 +287,7 @@ impl<const N: usize> Serialize for Hex<N> {
 
 impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
         let bytes = HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
         bytes.try_into().map(Self).map_err(|_| serde::de::Error::custom("another length"))
     }
@@ -304,12 +308,12 @@ impl Hex<32> {
 }
 
 /// A value that is JSON.
-pub(super) fn json_of<'r, T: Deserialize<'r>>(
-    row: &'r SqliteRow,
+pub(super) fn json_of<T: DeserializeOwned>(
+    row: &SqliteRow,
     at: usize,
     what: &'static str,
 ) -> Result<T, StoreError> {
-    serde_json::from_str(row.try_get::<&'r str, _>(at)?).map_err(|_| StoreError::Corrupt(what))
+    serde_json::from_str(row.try_get::<&str, _>(at)?).map_err(|_| StoreError::Corrupt(what))
 }
 
 pub(super) fn array<const N: usize>(
@@ -334,18 +338,6 @@ pub(super) fn jkt_bytes(jkt: &KeyId) -> Vec<u8> {
     BASE64URL_NOPAD.decode(jkt.as_str().as_bytes()).unwrap_or_default()
 }
 
-/// A JSON array of texts that need no escapes: serial numbers, hexadecimal digits.
-pub(super) fn json_texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let mut json = String::from("[");
-    for text in texts {
-        json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
-        json.extend(text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-'));
-        json.push('"');
-    }
-    json.push(']');
-    json
-}
-
 /// A JSON array of raw bytes as hexadecimal texts.
 pub(super) fn json_bytes<T: AsRef<[u8]>>(all: impl Iterator<Item = T>) -> String {
     let mut json = String::from("[");
@@ -353,19 +345,6 @@ pub(super) fn json_bytes<T: AsRef<[u8]>>(all: impl Iterator<Item = T>) -> String
         json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
         HEXLOWER.encode_append(bytes.as_ref(), &mut json);
         json.push('"');
-    }
-    json.push(']');
-    json
-}
-
-/// A JSON array of row numbers.
-pub(super) fn json_numbers(all: impl Iterator<Item = i64>) -> String {
-    let mut json = String::from("[");
-    for number in all {
-        if json.len() > 1 {
-            json.push(',');
-        }
-        json.push_str(&number.to_string());
     }
     json.push(']');
     json

@@ -10,7 +10,7 @@ CREATE TABLE answers (
     at INTEGER NOT NULL
 ) STRICT;
 INSERT INTO answers (jkt, nonce, hash, claims, activation, at)
-    SELECT jkt, nonce, hash, claims, activation, at FROM requests ORDER BY at;
+    SELECT jkt, nonce, hash, claims, activation, at FROM requests;
 DROP TABLE requests;
 ALTER TABLE answers RENAME TO requests;
 CREATE UNIQUE INDEX requests_by_key ON requests (jkt, nonce);
