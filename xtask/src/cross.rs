@@ -123,7 +123,9 @@ pub(crate) fn with_zig(command: &mut Command, target: &str, install: bool) -> Re
     };
     let name = target.replace('-', "_");
     command.env(format!("CC_{name}"), script("cc", &format!("cc -target {machine}-{system}"))?);
-    command.env(format!("AR_{name}"), script("ar", "ar")?);
+    // For Microsoft's systems it is called as their `lib` is.
+    let archiver = if target.ends_with("msvc") { "lib" } else { "ar" };
+    command.env(format!("AR_{name}"), script("ar", archiver)?);
     Ok(())
 }
 
