@@ -179,6 +179,9 @@ async fn issuing_is_all_or_nothing_and_idempotent_by_order(store: &dyn Store) {
     );
 }
 
+/// What the answers that are kept made.
+const MADE: [Option<ActivationId>; 3] = [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))];
+
 fn nonce_of(activation: Option<ActivationId>) -> Nonce {
     Nonce(activation.map_or([0; 16], |id| id.0))
 }
@@ -203,7 +206,7 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         touched.serials.insert(serial(0));
         touched.activations.insert(ActivationId([2; 16]));
         touched.machines.insert(MachineId([1; 16]));
-        for activation in [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))] {
+        for activation in MADE {
             touched.requests.insert((key(5).id(), nonce_of(activation)));
         }
         touched
@@ -241,7 +244,7 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
                 let detail = Some(STRANGE.to_owned());
                 let activation = Some(ActivationId([1; 16]));
                 world.note(Event { license, activation, at: NOW, what: "renamed", detail });
-                for activation in [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))] {
+                for activation in MADE {
                     world.keep_answer(key(5).id(), nonce_of(activation), answer_of(activation));
                 }
             }),
@@ -264,7 +267,7 @@ async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
                 );
                 assert_eq!(over.ended.as_ref().unwrap().by.as_ref().unwrap().as_str(), STRANGE);
                 assert!(world.knows_device(MachineId([1; 16]), &key(5).id()));
-                for activation in [None, Some(ActivationId([1; 16])), Some(ActivationId([2; 16]))] {
+                for activation in MADE {
                     let found = world.answered(&key(5).id(), nonce_of(activation)).unwrap();
                     let kept = answer_of(activation);
                     assert_eq!(

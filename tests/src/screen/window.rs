@@ -143,24 +143,34 @@ impl<'s> Window<'s> {
     /// the keyboard when it came. The window is told first, what is in it a moment later, where something is.
     fn settle(&mut self) {
         let inside = |tree: &Tree| tree.focused().map(|node| node.role != "frame");
-        while !self.wait("the keyboard", inside) {
-            let seen = self.screen.bus.signals();
-            self.screen.bus.wait_signal(seen, STILL);
-            if self.screen.bus.signals() == seen {
-                return;
-            }
-        }
+        while !self.wait("the keyboard", inside) && !self.is_quiet(STILL) {}
+    }
+
+    /// Waits until something is told of elements, at most `limit`; whether nothing was.
+    fn is_quiet(&mut self, limit: Duration) -> bool {
+        let seen = self.screen.bus.signals();
+        self.screen.bus.wait_signal(seen, limit);
+        self.screen.bus.signals() == seen
+    }
+
+    fn atom(&self, name: &str) -> u32 {
+        self.screen.x.intern_atom(false, name.as_bytes()).unwrap().reply().unwrap().atom
+    }
+
+    /// Says something to it as its window manager does; what exactly.
+    fn manage(&self, protocol: &str, rest: [u32; 4]) -> [u32; 5] {
+        let [a, b, c, d] = rest;
+        let data = [self.atom(protocol), a, b, c, d];
+        let message = ClientMessageEvent::new(32, self.id, self.atom("WM_PROTOCOLS"), data);
+        self.screen.x.send_event(false, self.id, EventMask::NO_EVENT, message).unwrap().check().unwrap();
+        data
     }
 
     /// Waits until it has taken in every key so far, and what came of them has been told: a program answers its window manager's
     /// ping in turn with its keys (Extended Window Manager Hints, `_NET_WM_PING`).
     fn catch_up(&mut self) {
         self.pings += 1;
-        let x = &self.screen.x;
-        let atom = |name: &str| x.intern_atom(false, name.as_bytes()).unwrap().reply().unwrap().atom;
-        let data = [atom("_NET_WM_PING"), self.pings, self.id, 0, 0];
-        let ping = ClientMessageEvent::new(32, self.id, atom("WM_PROTOCOLS"), data);
-        x.send_event(false, self.id, EventMask::NO_EVENT, ping).unwrap().check().unwrap();
+        let data = self.manage("_NET_WM_PING", [self.pings, self.id, 0, 0]);
         let begun = Instant::now();
         loop {
             assert!(self.process.is_running(), "the window ended\n{}", self.process.output());
@@ -171,13 +181,7 @@ impl<'s> Window<'s> {
                 None => drop(self.screen.wait_readable(STILL)),
             }
         }
-        loop {
-            let seen = self.screen.bus.signals();
-            self.screen.bus.wait_signal(seen, TOLD);
-            if self.screen.bus.signals() == seen || begun.elapsed() > PATIENCE {
-                return;
-            }
-        }
+        while !self.is_quiet(TOLD) && begun.elapsed() < PATIENCE {}
     }
 
     /// Its number on the X server.
@@ -379,8 +383,8 @@ impl<'s> Window<'s> {
     /// The text in the clipboard.
     pub fn clipboard(&mut self) -> String {
         let x = &self.screen.x;
-        let atom = |name: &str| x.intern_atom(false, name.as_bytes()).unwrap().reply().unwrap().atom;
-        let (clipboard, text, here) = (atom("CLIPBOARD"), atom("UTF8_STRING"), atom("CLAVIGER_TEST"));
+        let (clipboard, text, here) =
+            (self.atom("CLIPBOARD"), self.atom("UTF8_STRING"), self.atom("CLAVIGER_TEST"));
         let id = x.generate_id().unwrap();
         let class = WindowClass::INPUT_ONLY;
         let plain = CreateWindowAux::new();
@@ -490,11 +494,7 @@ impl<'s> Window<'s> {
 
     /// Closes it as a window manager does, and waits for its end.
     pub fn close(mut self) -> ExitStatus {
-        let x = &self.screen.x;
-        let atom = |name: &str| x.intern_atom(false, name.as_bytes()).unwrap().reply().unwrap().atom;
-        let data = [atom("WM_DELETE_WINDOW"), x11rb::CURRENT_TIME, 0, 0, 0];
-        let message = ClientMessageEvent::new(32, self.id, atom("WM_PROTOCOLS"), data);
-        x.send_event(false, self.id, EventMask::NO_EVENT, message).unwrap().check().unwrap();
+        self.manage("WM_DELETE_WINDOW", [x11rb::CURRENT_TIME, 0, 0, 0]);
         self.process.wait_end(PATIENCE)
     }
 }
