@@ -1,6 +1,6 @@
 //! The vendor's commands on SQLite. Each is one transaction.
 
-use claviger_protocol::clock::{Date, Timestamp};
+use claviger_protocol::clock::Timestamp;
 use claviger_protocol::documents::EndReason;
 use claviger_protocol::ids::{ActivationId, ProductId};
 use claviger_protocol::serial::Serial;
@@ -11,10 +11,10 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 use super::batch::{insert_event, write_activations};
 use super::rows::{Hex, activation, activation_json, json_bytes, json_rows, license, license_json, parse};
 use super::{Held, SqliteStore};
-use crate::engine::model::{Activation, Event, License, LicenseId, LicenseState, kind_word};
+use crate::engine::model::{Activation, Event, License, LicenseId, LicenseState};
 use crate::storage::admin::{
     ActivationFilter, Admin, HistoryEntry, Issued, LicenseChange, LicenseFilter, ListedActivation,
-    ListedLicense, NewLicense, NewOrder, Product,
+    ListedLicense, NewLicense, NewOrder, Product, Terms,
 };
 use crate::storage::{Later, StoreError};
 
@@ -382,38 +382,22 @@ async fn check_products(
     Ok(())
 }
 
-/// A license as it is issued.
+/// A license as it is issued. The words of its terms are those of the table.
 #[derive(Serialize)]
 struct NewLicenseRow<'a> {
     serial: &'a Serial,
-    product: &'a ProductId,
-    kind: &'static str,
-    seats: u32,
     unlock_key: Hex<32>,
-    updates_until: Option<Date>,
-    paid_through: Option<Timestamp>,
-    grace_days: u32,
-    trial_days: Option<u32>,
-    entitlements: &'a [String],
-    replacement_budget: u32,
+    #[serde(flatten)]
+    terms: &'a Terms,
     order_id: Option<&'a str>,
 }
 
 impl<'a> NewLicenseRow<'a> {
     fn of(new: &'a NewLicense) -> Self {
-        let terms = &new.terms;
         Self {
             serial: &new.serial,
-            product: &terms.product,
-            kind: kind_word(terms.kind),
-            seats: terms.seats,
             unlock_key: Hex(new.unlock_key.0),
-            updates_until: terms.updates_until,
-            paid_through: terms.paid_through,
-            grace_days: terms.grace_days,
-            trial_days: terms.trial_days,
-            entitlements: &terms.entitlements,
-            replacement_budget: terms.replacement_budget,
+            terms: &new.terms,
             order_id: new.order_id.as_deref(),
         }
     }
